@@ -1,0 +1,50 @@
+"""pictogram: images as a discrete language for transformers.
+
+The names below are the public API. They are imported on first use, so that ``import pictogram`` is quick and needs neither
+torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .hub.errors import InputError as InputError
+    from .lm.bundle import Bundle as Bundle
+    from .lm.vocabulary import JointVocabulary as JointVocabulary
+    from .pipelines.image_to_text import ImageToTextPipeline as ImageToTextPipeline
+    from .pipelines.text_to_image import TextToImagePipeline as TextToImagePipeline
+    from .tokenizer.codes_dataset import load_codes as load_codes
+    from .tokenizer.config import ImageTokenizerConfig as ImageTokenizerConfig
+    from .tokenizer.embedded import load_embedded as load_embedded
+    from .tokenizer.image_processor import ImageTokenizerImageProcessorPil as ImageTokenizerImageProcessorPil
+    from .tokenizer.model import ImageTokenizer as ImageTokenizer
+
+_HOME = {
+    "InputError": "hub.errors",
+    "Bundle": "lm.bundle",
+    "JointVocabulary": "lm.vocabulary",
+    "ImageToTextPipeline": "pipelines.image_to_text",
+    "TextToImagePipeline": "pipelines.text_to_image",
+    "load_codes": "tokenizer.codes_dataset",
+    "ImageTokenizerConfig": "tokenizer.config",
+    "load_embedded": "tokenizer.embedded",
+    "ImageTokenizerImageProcessorPil": "tokenizer.image_processor",
+    "ImageTokenizer": "tokenizer.model",
+}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("pictogram")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

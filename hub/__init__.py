@@ -1,0 +1,1 @@
+"""Files, fingerprints and cards: what is stored and shared. Knows no model code."""

@@ -1,0 +1,122 @@
+"""Training runs that may be killed at any instant and go on exactly where their last checkpoint stood.
+
+A run's folder holds `run.json` (its settings), `metrics.jsonl`, `checkpoints/step-N/` while it trains, and its result at the
+end. Training again into the same folder goes on; with other settings it is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+
+from ..hub.errors import InputError
+from ..hub.files import atomic_write_text, read_json, write_json
+
+
+class TrainingFolder:
+    """The folder of one training run.
+
+    Args:
+        path: created if missing.
+        settings: JSON-serialisable; everything that the run's numbers depend on.
+
+    Raises:
+        InputError: the folder holds a run with other settings, or files that are no run.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], settings: dict[str, Any]):
+        self.path = Path(path)
+        self.settings = json.loads(json.dumps(settings))
+        self.checkpoints = self.path / "checkpoints"
+        self._check()
+
+    def _check(self) -> None:
+        run_file = self.path / "run.json"
+        if not run_file.exists():
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise InputError(f"{self.path} is not empty and holds no training run; give another output folder")
+            return
+        found = read_json(run_file)
+        changed = sorted(key for key in found.keys() | self.settings.keys() if found.get(key) != self.settings.get(key))
+        if changed:
+            what = ", ".join(f"{key} {found.get(key)!r} -> {self.settings.get(key)!r}" for key in changed)
+            raise InputError(f"{self.path} holds a run with other settings ({what}); give another output folder")
+
+    def open(self) -> None:
+        """Writes the settings; call on the main process only."""
+        if not (self.path / "run.json").exists():
+            write_json(self.path / "run.json", self.settings)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run has ended and its result is in place."""
+        return (self.path / "complete.json").exists()
+
+    def complete(self, summary: dict[str, Any]) -> None:
+        """Marks the run as ended and drops its checkpoints; call on the main process, after the result was written."""
+        write_json(self.path / "complete.json", summary)
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def latest(self) -> int | None:
+        """Step of the newest whole checkpoint."""
+        steps = [int(folder.name.removeprefix("step-")) for folder in self.checkpoints.glob("step-*")]
+        return max(steps, default=None)
+
+    def save(self, accelerator: Accelerator, step: int) -> None:
+        """Saves the state after `step` steps, then drops older checkpoints. Call on every process."""
+        target, temporary = self.checkpoints / f"step-{step:08d}", self.checkpoints / f".step-{step:08d}.tmp"
+        if accelerator.is_main_process:
+            shutil.rmtree(temporary, ignore_errors=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(temporary))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            os.replace(temporary, target)
+            for folder in self.checkpoints.iterdir():
+                if folder != target:
+                    shutil.rmtree(folder, ignore_errors=True)
+        accelerator.wait_for_everyone()
+
+    def load(self, accelerator: Accelerator) -> int:
+        """Restores the newest checkpoint, if there is one, and returns the number of steps done."""
+        step = self.latest()
+        if step is None:
+            return 0
+        accelerator.load_state(str(self.checkpoints / f"step-{step:08d}"))
+        return step
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one JSON object a line. Lines after `first_step`, left by a killed run, are dropped at the start.
+
+    Args:
+        path: the file; None logs nothing (other processes than the main one).
+        first_step: number of steps done when the run starts or goes on.
+    """
+
+    def __init__(self, path: Path | None, first_step: int):
+        self.path = path
+        if path is None:
+            return
+        kept = [line for line in self.read(path) if line["step"] <= first_step]
+        atomic_write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def write(self, step: int, **values: float | list[float]) -> None:
+        """Appends the values measured after `step` steps."""
+        if self.path is None:
+            return
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+
+    @staticmethod
+    def read(path: Path) -> list[dict[str, Any]]:
+        """All whole lines of a log; a last line cut short by a kill is left out."""
+        if not path.exists():
+            return []
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]

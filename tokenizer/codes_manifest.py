@@ -1,0 +1,144 @@
+"""What a folder of codes says about itself: `pictogram.json`, and the footer of every shard.
+
+The manifest is written last; a folder without one is unfinished. Each shard's parquet footer holds the plan it was made
+under and its own failures, so that after a kill finished shards are recognised and the manifest is rebuilt from them.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+
+from ..hub.errors import InputError
+from ..hub.files import read_json, write_json
+
+MANIFEST_NAME = "pictogram.json"
+FORMAT_VERSION = 1
+_FOOTER_KEY = b"pictogram"
+_PACKAGES = ("pictogram", "torch", "transformers", "datasets", "pillow")
+
+
+@dataclass(frozen=True)
+class SplitManifest:
+    """One split of a dataset of codes.
+
+    Attributes:
+        input_rows: rows of the source.
+        rows: rows that were encoded.
+        rows_per_shard: source rows behind each shard.
+        num_shards: parquet files.
+        failures: `{"key", "reason"}` of each source row that was left out.
+    """
+
+    input_rows: int
+    rows: int
+    rows_per_shard: int
+    num_shards: int
+    failures: list[dict[str, str]]
+
+    def shard_paths(self, folder: Path, split: str) -> list[Path]:
+        """The split's files in order."""
+        return [shard_path(folder, split, index, self.num_shards) for index in range(self.num_shards)]
+
+
+@dataclass(frozen=True)
+class CodesManifest:
+    """How the codes of a folder were made.
+
+    Attributes:
+        tokenizer_id: name or path of the image tokenizer.
+        codes_fingerprint: see `fingerprints.codes_fingerprint`; equal for every row of the folder.
+        decoder_fingerprint: see `fingerprints.decoder_fingerprint`.
+        preprocessing: the image processor's settings.
+        strides: pixels per code of each level, coarse to fine; "image" is one code for the whole picture.
+        codebook_sizes: number of codes of each level.
+        grids: (rows, columns) of each level, or None when pictures kept their sizes and each row has its own.
+        encoding_dtype: the model's number type while encoding.
+        versions: of the libraries that took part.
+        splits: by name.
+    """
+
+    tokenizer_id: str | None
+    codes_fingerprint: str
+    decoder_fingerprint: str
+    preprocessing: dict[str, Any]
+    strides: list[int | str]
+    codebook_sizes: list[int]
+    grids: list[list[int]] | None
+    encoding_dtype: str
+    versions: dict[str, str]
+    splits: dict[str, SplitManifest] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        """Writes `pictogram.json`, all or nothing."""
+        header = {"format": "pictogram codes", "format_version": FORMAT_VERSION}
+        write_json(folder / MANIFEST_NAME, header | asdict(self))
+
+    @classmethod
+    def load(cls, folder: Path) -> CodesManifest:
+        """Reads `pictogram.json`.
+
+        Raises:
+            InputError: it is missing, damaged, or of a newer format.
+        """
+        path = folder / MANIFEST_NAME
+        if not path.exists():
+            raise InputError(f"{path} is missing: not a folder of codes, or one whose making has not finished")
+        content = read_json(path)
+        try:
+            version = content.pop("format_version")
+            if version > FORMAT_VERSION:
+                raise InputError(f"{path} has format {version}, this version of pictogram reads up to {FORMAT_VERSION}")
+            content.pop("format")
+            splits = {name: SplitManifest(**split) for name, split in content.pop("splits").items()}
+            return cls(splits=splits, **content)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path} is not a manifest of codes: {error}") from None
+
+
+@dataclass(frozen=True)
+class ShardFooter:
+    """What a shard says about itself: `plan` is equal for all shards of one split, `failures` are its own."""
+
+    plan: dict[str, Any]
+    rows: int
+    failures: list[dict[str, str]]
+
+
+def shard_path(folder: Path, split: str, index: int, num_shards: int) -> Path:
+    """Where the Hub and `load_dataset` expect it: data/train-00000-of-00004.parquet."""
+    return folder / "data" / f"{split}-{index:05d}-of-{num_shards:05d}.parquet"
+
+
+def with_footer(schema: pyarrow.Schema, plan: dict[str, Any], failures: list[dict[str, str]]) -> pyarrow.Schema:
+    """The schema with plan and failures among its metadata."""
+    footer = json.dumps({"plan": plan, "failures": failures}, ensure_ascii=False).encode()
+    return schema.with_metadata({**(schema.metadata or {}), _FOOTER_KEY: footer})
+
+
+def read_footer(path: Path) -> ShardFooter:
+    """Reads a shard's footer, not its rows.
+
+    Raises:
+        InputError: the file is missing or damaged, or something else wrote it.
+    """
+    try:
+        parquet = pyarrow.parquet.read_metadata(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing") from None
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+    if _FOOTER_KEY not in (parquet.metadata or {}):
+        raise InputError(f"{path} was not made by pictogram")
+    return ShardFooter(rows=parquet.num_rows, **json.loads(parquet.metadata[_FOOTER_KEY]))
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that decide codes."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}

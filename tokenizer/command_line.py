@@ -1,0 +1,107 @@
+"""A command out of a typed configuration: its fields are the options, their descriptions the help."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import sys
+import warnings
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from ..hub.errors import InputError
+
+Config = TypeVar("Config")
+
+
+def option(default: Any, description: str) -> Any:
+    """A dataclass field that is also a command-line option, with this description as its help."""
+    return dataclasses.field(default=default, metadata={"help": description})
+
+
+def command(config_class: type[Config], run: Callable[[Config], dict[str, Any]], name: str, description: str) -> Callable[..., None]:
+    """The function that typer turns into a command.
+
+    Args:
+        config_class: a keyword-only dataclass of `option` fields of type int, float, str or bool.
+        run: does the work and returns what `--json` prints.
+        name: of the function, for messages.
+        description: the command's help, with an example.
+    """
+
+    def call(json_output: bool, **options: Any) -> None:
+        print_result(run(config_class(**options)), json_output)
+
+    parameters = [_parameter(field) for field in dataclasses.fields(config_class)]  # pyright: ignore[reportArgumentType]
+    json_type = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+    parameters.append(inspect.Parameter("json_output", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=json_type))
+    call.__name__, call.__doc__ = name, description
+    call.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
+    types = {"int": int, "float": float, "str": str, "bool": bool}
+    annotation = Annotated[types[str(field.type)], typer.Option(help=field.metadata["help"])]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
+
+
+def print_result(result: dict[str, Any], json_output: bool) -> None:
+    """One JSON document on standard output, or one `name: value` line a figure."""
+    if json_output:
+        print(json.dumps(result, ensure_ascii=False))
+        return
+    for name, value in result.items():
+        print(f"{name}: {_spell(value)}")
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(_spell, value)) if value else "none"
+    if isinstance(value, dict):
+        return "; ".join(f"{name} {_spell(inner)}" for name, inner in value.items())
+    return str(value)
+
+
+def new_app(description: str | None = None) -> typer.Typer:
+    """A typer application with this project's habits: plain tracebacks, for bugs only."""
+    return typer.Typer(
+        help=description, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+    )
+
+
+def run_app(app: typer.Typer) -> None:
+    """Runs a command line; the user's mistakes become one line on standard error and exit code 2."""
+    quiet_libraries()
+    try:
+        app()
+    except InputError as error:
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def run_command(function: Callable[..., None]) -> None:
+    """Runs a module's single command."""
+    app = new_app()
+    app.command()(function)
+    run_app(app)
+
+
+def quiet_libraries() -> None:
+    """Keeps other libraries' bars and notes out of our output; errors still show."""
+    import datasets
+    import transformers
+
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    warnings.filterwarnings("ignore", module="torch.utils.data")

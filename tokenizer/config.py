@@ -1,0 +1,127 @@
+"""Configuration of the hierarchical image tokenizer."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig
+
+from ..hub.errors import InputError
+
+WHOLE_IMAGE = "image"
+"""The stride of a level that has one code for the whole image."""
+
+
+@strict
+class ImageTokenizerConfig(PreTrainedConfig):
+    """Shapes and training constants of an `ImageTokenizer`.
+
+    Args:
+        image_size: side of the square training pictures, pixels. Other sizes work wherever the strides divide them.
+        num_channels: colour channels of `pixel_values`.
+        strides: one entry a level, coarse to fine: pixels per code along each side, or `"image"` for a level with a single
+            code for the whole image (only as the first entry). Each stride is a multiple of the next one.
+        codebook_sizes: number of codes K of each level.
+        codebook_dim: length D of a code's vector, all levels.
+        patch_size: pixels per cell of the finest feature grid; divides the finest stride.
+        hidden_size: feature channels.
+        num_blocks: residual blocks on every grid, encoder and decoder each.
+        expansion: channel expansion inside a residual block.
+        commitment_weight: beta of the VQ-VAE loss (van den Oord et al. 2017, eq. 3); pulls latents to their code.
+        codebook_decay: decay per step of the codebook statistics (eq. 6-8 of the same paper).
+        revival_threshold: a code whose share of the assignments falls below this fraction of 1/K is replaced.
+        prefix_dropout: share of training pictures decoded from levels 0..i alone, for each i but the last
+            (nested dropout, Rippel et al. 2014). The rest are decoded from all levels.
+
+    Raises:
+        InputError: strides, codebooks or shares that do not fit together.
+
+    Example:
+        >>> config = ImageTokenizerConfig(strides=["image", 8, 4], codebook_sizes=[64, 256, 256])
+        >>> config.grids(32, 32)
+        ((1, 1), (4, 4), (8, 8))
+    """
+
+    model_type = "pictogram_image_tokenizer"
+
+    image_size: int = 32
+    num_channels: int = 3
+    strides: list[int | str] | tuple[int | str, ...] = (WHOLE_IMAGE, 8, 4)
+    codebook_sizes: list[int] | tuple[int, ...] = (64, 256, 256)
+    codebook_dim: int = 16
+    patch_size: int = 4
+    hidden_size: int = 96
+    num_blocks: int = 2
+    expansion: int = 2
+    commitment_weight: float = 0.25
+    codebook_decay: float = 0.99
+    revival_threshold: float = 0.05
+    prefix_dropout: list[float] | tuple[float, ...] | None = None
+
+    def __post_init__(self, **kwargs):
+        self.strides = list(self.strides)
+        self.codebook_sizes = list(self.codebook_sizes)
+        if self.prefix_dropout is None:
+            self.prefix_dropout = [0.08] * (len(self.strides) - 1)
+        self.prefix_dropout = list(self.prefix_dropout)
+        super().__post_init__(**kwargs)
+
+    def validate_architecture(self):
+        """Checks that levels, strides and shares fit together."""
+        if not self.strides or len(self.codebook_sizes) != len(self.strides):
+            raise InputError(
+                f"one codebook size per stride is expected, got strides {self.strides} and sizes {self.codebook_sizes}"
+            )
+        spatial = self.spatial_strides
+        if any(not isinstance(stride, int) or stride < 1 for stride in spatial) or not spatial:
+            raise InputError(
+                f'strides must be positive integers, with "image" only as the first one, got {self.strides}'
+            )
+        if any(coarse % fine for coarse, fine in itertools.pairwise([*spatial, self.patch_size])):
+            raise InputError(
+                f"each stride must be a multiple of the next one, and the last one of patch_size {self.patch_size}, "
+                f"got {self.strides}"
+            )
+        if any(size < 1 for size in self.codebook_sizes):
+            raise InputError(f"codebook sizes must be at least 1, got {self.codebook_sizes}")
+        shares = self.prefix_dropout
+        if len(shares) != self.num_levels - 1 or any(share < 0 for share in shares) or sum(shares) >= 1:
+            raise InputError(
+                f"prefix_dropout needs {self.num_levels - 1} shares >= 0 with a sum below 1, got {self.prefix_dropout}"
+            )
+
+    @property
+    def num_levels(self) -> int:
+        """Number of levels L."""
+        return len(self.strides)
+
+    @property
+    def has_image_level(self) -> bool:
+        """Whether level 0 is one code for the whole image."""
+        return self.strides[0] == WHOLE_IMAGE
+
+    @property
+    def spatial_strides(self) -> list[int]:
+        """Strides of the levels that have a spatial grid, coarse to fine."""
+        return self.strides[1:] if self.has_image_level else self.strides  # pyright: ignore[reportReturnType]
+
+    @property
+    def bits_per_level(self) -> list[float]:
+        """log2 K of each level: bits of one code before any entropy coding."""
+        return [math.log2(size) for size in self.codebook_sizes]
+
+    def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of every level for a picture of `height` x `width` pixels.
+
+        Raises:
+            InputError: the coarsest stride does not divide the picture.
+        """
+        coarsest = self.spatial_strides[0]
+        if height % coarsest or width % coarsest or not height or not width:
+            raise InputError(
+                f"picture sides must be multiples of {coarsest} pixels (the coarsest stride), got {height}x{width}"
+            )
+        spatial = tuple((height // stride, width // stride) for stride in self.spatial_strides)
+        return ((1, 1), *spatial) if self.has_image_level else spatial

@@ -1,0 +1,339 @@
+"""The image tokenizer: a hierarchical VQ-VAE-2 of any number of levels, every prefix of which decodes.
+
+Razavi et al. 2019 (arXiv:1906.00446): the encoder works bottom-up, then each level is quantized given the coarser ones, and
+the decoder reads all levels. Two things are added: level 0 may be one code for the whole image, and training decodes part of
+the batch from the coarse levels alone (nested dropout, Rippel et al. 2014), so that a few codes already make a picture.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from ..hub.errors import InputError
+from .config import ImageTokenizerConfig
+from .ema_codebook import EMACodebook
+from .layers import ChannelNorm, Downsample, ImageBroadcast, ImagePool, Upsample, blocks
+from .quantizer import Quantized
+
+ImageCodes = tuple[torch.Tensor, ...]
+"""The codes of B pictures: one int64 tensor (B, h_l, w_l) per level, coarse to fine."""
+
+
+@dataclass
+class ImageTokenizerOutput(ModelOutput):
+    """What `ImageTokenizer.forward` returns.
+
+    Attributes:
+        loss: scalar, distortion + commitment_weight * commitment_loss.
+        distortion: scalar, mean squared error of pixel values in [-1, 1].
+        commitment_loss: scalar, summed over levels, unweighted.
+        reconstruction: (B, C, H, W) in about [-1, 1], not clamped.
+        codes: `ImageCodes`.
+        latents: one (B, D, h_l, w_l) tensor per level, detached; `update_codebooks` learns from them.
+    """
+
+    loss: torch.Tensor | None = None
+    distortion: torch.Tensor | None = None
+    commitment_loss: torch.Tensor | None = None
+    reconstruction: torch.Tensor | None = None
+    codes: ImageCodes | None = None
+    latents: tuple[torch.Tensor, ...] | None = None
+
+
+class Features(nn.Module):
+    """Pixels -> features on the grid of every level: computed fine to coarse, returned coarse to fine."""
+
+    def __init__(self, config: ImageTokenizerConfig):
+        super().__init__()
+        width, expansion = config.hidden_size, config.expansion
+        self.stem = nn.Sequential(
+            Downsample(config.num_channels, width, config.patch_size), blocks(width, expansion, config.num_blocks)
+        )
+        fine_to_coarse = [config.patch_size, *reversed(config.spatial_strides)]
+        self.downs = nn.ModuleList(
+            nn.Sequential(Downsample(width, width, coarse // fine), blocks(width, expansion, config.num_blocks))
+            for fine, coarse in itertools.pairwise(fine_to_coarse)
+        )
+        self.pool = ImagePool(width, expansion) if config.has_image_level else None
+
+    def forward(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
+        """(B, C, H, W) -> one (B, hidden_size, h_l, w_l) per level."""
+        hidden = self.stem(pixel_values)
+        features = []
+        for down in self.downs:
+            hidden = down(hidden)
+            features.insert(0, hidden)
+        if self.pool is not None:
+            features.insert(0, self.pool(hidden))
+        return features
+
+
+class LevelStep(nn.Module):
+    """One step from coarse to fine: what has been said so far and this level's codes -> features on the next grid.
+
+    A chain of these serves twice with separate weights: as the encoder's context (what the coarser codes have said already)
+    and as the body of the decoder. Separate, so that a decoder can be trained on without changing a single code.
+    """
+
+    def __init__(self, config: ImageTokenizerConfig, level: int, factor: int):
+        super().__init__()
+        width = config.hidden_size
+        self.is_image_level = config.has_image_level and level == 0
+        if self.is_image_level:
+            self.broadcast = ImageBroadcast(config.codebook_dim, width, config.expansion)
+        else:
+            self.read = nn.Conv2d(config.codebook_dim, width, 1)
+            self.body = blocks(width, config.expansion, config.num_blocks)
+            self.up = Upsample(width, width, factor)
+
+    def say(self, vectors: torch.Tensor, next_grid: tuple[int, int]) -> torch.Tensor:
+        """(B, D, h_l, w_l) code vectors -> (B, C, h, w) features; a whole-image code speaks on the `next_grid` at once."""
+        return self.broadcast(vectors, next_grid) if self.is_image_level else self.read(vectors)
+
+    def forward(self, hidden: torch.Tensor | None, said: torch.Tensor) -> torch.Tensor:
+        """Features of the coarser levels (None at level 0) and what this one says -> (B, C, h, w) on the next grid."""
+        if self.is_image_level:
+            return said
+        return self.up(self.body(said if hidden is None else hidden + said))
+
+
+def level_steps(config: ImageTokenizerConfig, last_stride: int) -> nn.ModuleList:
+    """One `LevelStep` per level; the last one ends on the grid of `last_stride` pixels per cell."""
+    strides = [*config.spatial_strides, last_stride]
+    factors = [coarse // fine for coarse, fine in itertools.pairwise(strides)]
+    factors = [1, *factors] if config.has_image_level else factors
+    return nn.ModuleList(LevelStep(config, level, factor) for level, factor in enumerate(factors))
+
+
+class Encoder(nn.Module):
+    """Everything that decides codes, but the codebooks: features fine to coarse, then latents coarse to fine."""
+
+    def __init__(self, config: ImageTokenizerConfig):
+        super().__init__()
+        self.features = Features(config)
+        self.context = level_steps(config, config.spatial_strides[-1])[:-1]
+        self.to_latents = nn.ModuleList(
+            nn.Conv2d(config.hidden_size * (1 if level == 0 else 2), config.codebook_dim, 1)
+            for level in range(config.num_levels)
+        )
+
+
+class Decoder(nn.Module):
+    """Code vectors of all levels -> pixels."""
+
+    def __init__(self, config: ImageTokenizerConfig):
+        super().__init__()
+        self.steps = level_steps(config, config.patch_size)
+        # What a level says that is left out: a learned vector, since zeros could also be a code's vector.
+        self.absent = nn.ParameterList(torch.zeros(config.hidden_size) for _ in range(config.num_levels - 1))
+        self.body = blocks(config.hidden_size, config.expansion, config.num_blocks)
+        self.head = nn.Sequential(
+            ChannelNorm(config.hidden_size), Upsample(config.hidden_size, config.num_channels, config.patch_size)
+        )
+
+    def forward(self, vectors: Sequence[torch.Tensor], num_levels: torch.Tensor | None) -> torch.Tensor:
+        """One (B, D, h_l, w_l) per level, and how many coarse levels to use per picture (B,) -> (B, C, H, W)."""
+        hidden = None
+        for level, step in enumerate(self.steps):
+            said = step.say(vectors[level], next_grid(vectors, level))
+            if num_levels is not None and level:
+                absent = self.absent[level - 1][:, None, None]
+                said = torch.where((num_levels > level)[:, None, None, None], said, absent)
+            hidden = step(hidden, said)
+        return self.head(self.body(hidden))
+
+
+def next_grid(grids: Sequence[torch.Tensor], level: int) -> tuple[int, int]:
+    """Rows and columns of the level after `level`, or of the last one."""
+    height, width = grids[min(level + 1, len(grids) - 1)].shape[-2:]
+    return height, width
+
+
+class ImageTokenizer(PreTrainedModel):
+    """Pictures to codes and back.
+
+    Example:
+        >>> import torch
+        >>> config = ImageTokenizerConfig(image_size=16, strides=["image", 8], codebook_sizes=[4, 8], hidden_size=8)
+        >>> tokenizer = ImageTokenizer(config).eval()
+        >>> codes = tokenizer.encode(torch.zeros(2, 3, 16, 16))
+        >>> [tuple(level.shape) for level in codes]
+        [(2, 1, 1), (2, 2, 2)]
+        >>> tokenizer.decode(codes, num_levels=1).shape
+        torch.Size([2, 3, 16, 16])
+    """
+
+    config: ImageTokenizerConfig  # pyright: ignore[reportIncompatibleVariableOverride]
+    config_class = ImageTokenizerConfig
+    base_model_prefix = "image_tokenizer"
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    _no_split_modules = ("LevelStep",)
+
+    def __init__(self, config: ImageTokenizerConfig):
+        super().__init__(config)
+        self.encoder = Encoder(config)
+        self.codebooks = nn.ModuleList(
+            EMACodebook(
+                size, config.codebook_dim, decay=config.codebook_decay, revival_threshold=config.revival_threshold
+            )
+            for size in config.codebook_sizes
+        )
+        self.decoder = Decoder(config)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, nonlinearity="linear")
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, ChannelNorm):
+            init.ones_(module.weight)
+        elif isinstance(module, Decoder):
+            for absent in module.absent:
+                init.zeros_(absent)
+        elif isinstance(module, EMACodebook):
+            init.normal_(module.embedding.weight)
+            init.ones_(module.counts)
+            init.zeros_(module.sums)
+            init.zeros_(module.num_updates)
+
+    def forward(self, pixel_values: torch.Tensor, num_levels: torch.Tensor | None = None) -> ImageTokenizerOutput:
+        """Reconstructs pictures, with the training loss.
+
+        Args:
+            pixel_values: (B, C, H, W) in [-1, 1].
+            num_levels: (B,) how many coarse levels each picture is decoded from; None decodes from all.
+        """
+        levels = self._quantize(pixel_values)
+        reconstruction = self.decoder([level.quantized for level in levels], num_levels)
+        distortion = F.mse_loss(reconstruction.float(), pixel_values.float())
+        commitment_loss = torch.stack([level.commitment_loss for level in levels]).sum()
+        return ImageTokenizerOutput(
+            loss=distortion + self.config.commitment_weight * commitment_loss,
+            distortion=distortion,
+            commitment_loss=commitment_loss,
+            reconstruction=reconstruction,
+            codes=tuple(level.indices for level in levels),
+            latents=tuple(level.latents for level in levels),
+        )
+
+    @torch.no_grad()
+    def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
+        """Pixels -> codes. A level's codes depend on the pixels and on coarser codes only.
+
+        Args:
+            pixel_values: (B, C, H, W) in [-1, 1]; H and W multiples of the coarsest stride.
+
+        Returns:
+            One int64 (B, h_l, w_l) per level, coarse to fine.
+
+        Raises:
+            InputError: wrong number of dimensions or channels, sides the strides do not divide, NaN or infinite pixels.
+        """
+        return tuple(level.indices for level in self._quantize(pixel_values))
+
+    @torch.no_grad()
+    def decode(self, codes: Sequence[torch.Tensor], num_levels: int | None = None) -> torch.Tensor:
+        """Codes -> pixels, from all levels or from the first `num_levels`.
+
+        Args:
+            codes: one integer (B, h_l, w_l) per level, coarse to fine. With `num_levels`, finer levels may be missing.
+            num_levels: 1..L; None uses all.
+
+        Returns:
+            (B, C, H, W) clamped to [-1, 1].
+
+        Raises:
+            InputError: wrong number of levels, grids that do not belong together, codes outside their codebook.
+        """
+        used = self.config.num_levels if num_levels is None else num_levels
+        codes = self._complete(codes, used)
+        vectors = [codebook.vectors(level) for codebook, level in zip(self._codebooks(), codes, strict=True)]
+        kept = torch.full((len(codes[0]),), used, device=codes[0].device)
+        return self.decoder(vectors, kept).clamp(-1, 1)
+
+    def update_codebooks(self, output: ImageTokenizerOutput) -> None:
+        """Moves every level's codebook by the statistics of one training batch, summed over all processes."""
+        assert output.latents is not None and output.codes is not None
+        for codebook, latents, codes in zip(self._codebooks(), output.latents, output.codes, strict=True):
+            codebook.update(latents, codes)
+
+    @torch.no_grad()
+    def start_codebooks(self, pixel_values: torch.Tensor, *, seed: int) -> None:
+        """Places all codebooks by k-means, each level given the coarser ones.
+
+        Args:
+            pixel_values: (B, C, H, W), the same on every process.
+            seed: of the k-means start.
+        """
+        self._quantize(pixel_values, start_seed=seed)
+
+    def _quantize(self, pixel_values: torch.Tensor, start_seed: int | None = None) -> list[Quantized]:
+        self._check_pixels(pixel_values)
+        features = self.encoder.features(pixel_values)
+        levels: list[Quantized] = []
+        context = None
+        for level, (feature, codebook) in enumerate(zip(features, self._codebooks(), strict=True)):
+            if level:
+                step = self.encoder.context[level - 1]
+                context = step(context, step.say(levels[-1].quantized, next_grid(features, level - 1)))
+                feature = torch.cat([feature, context], 1)
+            latents = self.encoder.to_latents[level](feature)
+            if start_seed is not None:
+                codebook.start(latents, seed=start_seed)
+            levels.append(codebook.quantize(latents))
+        return levels
+
+    def _codebooks(self) -> list[EMACodebook]:
+        return cast(list[EMACodebook], list(self.codebooks))
+
+    def _check_pixels(self, pixel_values: torch.Tensor) -> None:
+        channels = self.config.num_channels
+        if pixel_values.dim() != 4 or pixel_values.shape[1] != channels:
+            raise InputError(f"pixel_values must be (B, {channels}, H, W), got {tuple(pixel_values.shape)}")
+        self.config.grids(*pixel_values.shape[-2:])
+        if not torch.isfinite(pixel_values).all():
+            raise InputError("pixel_values must be finite, got NaN or infinity")
+
+    def _complete(self, codes: Sequence[torch.Tensor], used: int) -> ImageCodes:
+        """Checks the first `used` levels and fills the others, whose values have no effect, with zeros."""
+        total = self.config.num_levels
+        if not 1 <= used <= total or not used <= len(codes) <= total:
+            raise InputError(
+                f"num_levels must be 1..{total} and codes must hold them, got {used} of {len(codes)} levels"
+            )
+        for level, (grid, size) in enumerate(zip(codes[:used], self.config.codebook_sizes, strict=False)):
+            if grid.dim() != 3 or grid.is_floating_point() or len(grid) != len(codes[0]):
+                raise InputError(
+                    f"codes of level {level} must be integers (B, h, w), got {grid.dtype} {tuple(grid.shape)}"
+                )
+            if grid.numel() and (int(grid.min()) < 0 or int(grid.max()) >= size):
+                raise InputError(
+                    f"codes of level {level} must be 0..{size - 1}, got {int(grid.min())}..{int(grid.max())}"
+                )
+        grids = self._grids_of(codes[:used])
+        if any(tuple(grid.shape[1:]) != shape for grid, shape in zip(codes[:used], grids, strict=False)):
+            raise InputError(f"grids must be {grids[:used]}, got {[tuple(grid.shape[1:]) for grid in codes[:used]]}")
+        missing = [codes[0].new_zeros(len(codes[0]), *grid) for grid in grids[used:]]
+        return (*(grid.long() for grid in codes[:used]), *(grid.long() for grid in missing))
+
+    def _grids_of(self, codes: Sequence[torch.Tensor]) -> tuple[tuple[int, int], ...]:
+        """Grids of all levels, from the first spatial one given; the whole-image code alone means the training size."""
+        first = int(self.config.has_image_level)
+        if len(codes) <= first:
+            return self.config.grids(self.config.image_size, self.config.image_size)
+        stride = self.config.spatial_strides[0]
+        height, width = codes[first].shape[1:]
+        return self.config.grids(height * stride, width * stride)

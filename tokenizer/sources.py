@@ -1,0 +1,148 @@
+"""Where rows come from: finds out what a source's name means and opens it with `datasets`."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset
+from datasets.exceptions import DatasetsError
+from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+
+from ..hub.errors import InputError
+from .embedded import load_embedded
+
+EMBEDDED = "embedded"
+SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
+"""Top folders and parquet files with these names hold splits."""
+
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_PARQUET_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?")
+_PICTURE_SUFFIXES = frozenset(ImageFolder.EXTENSIONS)
+_METADATA_NAMES = frozenset(ImageFolder.METADATA_FILENAMES)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one split, and the folder their files lie in if they are files."""
+
+    dataset: Dataset
+    folder: Path | None = None
+
+
+def open_rows(source: str, split: str | None) -> Rows:
+    """Opens the rows of a source, pictures not decoded; see `images.load_image_source` for what a source can be.
+
+    Raises:
+        InputError: the source or its split is missing, or holds no pictures.
+    """
+    if source == EMBEDDED:
+        return Rows(_choose_split(load_embedded(), split, source))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        rows = _open_folder(path, split)
+    elif path.is_file():
+        rows = Rows(_open_parquet([path], source))
+    elif _HUB_NAME.fullmatch(source) and not source.endswith(".parquet"):
+        rows = Rows(_open_named(source, split))
+    else:
+        raise InputError(f"{source} does not exist")
+    if not len(rows.dataset):
+        raise InputError(f"{source} has no rows")
+    return rows
+
+
+def _open_folder(folder: Path, split: str | None) -> Rows:
+    files = list(_visible_files(folder))
+    pictures = [file for file in files if file.suffix.lower() in _PICTURE_SUFFIXES]
+    tables = [file for file in files if file.suffix == ".parquet" and file.name not in _METADATA_NAMES]
+    if pictures and tables:
+        raise InputError(f"{folder} holds {len(pictures)} pictures and {len(tables)} parquet files; name a folder of either")
+    if pictures:
+        return Rows(_open_pictures(folder, pictures, split), folder.resolve())
+    if tables:
+        splits = _group(tables, lambda file: _parquet_split(folder, file))
+        return Rows(_open_parquet(_choose_files(splits, split, folder), str(folder)))
+    what = f"{len(files)} files but no pictures" if files else "no files"
+    raise InputError(f"{folder} holds {what}; expected pictures (png, jpg, webp, ...) or parquet files")
+
+
+def _open_pictures(folder: Path, pictures: list[Path], split: str | None) -> Dataset:
+    tops = {picture.relative_to(folder).parts[0] for picture in pictures}
+    # With metadata at the top, or pictures outside folders named after splits, the whole folder is one split: "train"
+    # among "car" and "plane" is a class. `imagefolder` itself would also split by words in file names.
+    has_splits = tops <= set(SPLIT_NAMES) and not any((folder / name).exists() for name in _METADATA_NAMES)
+    parts = {top: [folder / top] for top in sorted(tops)} if has_splits else {"train": [folder]}
+    chosen = _choose_files(parts, split, folder)
+    patterns = [f"{glob.escape(str(part.resolve()))}/**" for part in chosen]
+    return _load("imagefolder", str(folder), data_files={"train": patterns})
+
+
+def _open_parquet(files: list[Path], source: str) -> Dataset:
+    if any(file.suffix != ".parquet" for file in files):
+        raise InputError(f"{source} is a file but not parquet; expected a folder, a parquet file or a dataset's name")
+    return _load("parquet", source, data_files={"train": [glob.escape(str(file.resolve())) for file in files]})
+
+
+def _load(builder: str, source: str, data_files: dict[str, list[str]]) -> Dataset:
+    try:
+        return load_dataset(builder, data_files=data_files, split="train")
+    except (ValueError, OSError, DatasetsError, pyarrow.ArrowException) as error:
+        raise InputError(f"{source} cannot be read: {_first_line(error.__cause__ or error)}") from error
+
+
+def _open_named(name: str, split: str | None) -> Dataset:
+    try:
+        return _choose_split(load_dataset(name), split, name)
+    except InputError:
+        raise
+    except (ValueError, OSError, DatasetsError) as error:
+        raise InputError(f"{name} is no file, no folder and no dataset that loads: {_first_line(error)}") from error
+
+
+def _choose_split(splits: DatasetDict, split: str | None, source: str) -> Dataset:
+    if split is None:
+        return concatenate_datasets(list(splits.values()))
+    if split not in splits:
+        raise InputError(f"{source} has no split {split!r}; it has: {', '.join(map(str, splits))}")
+    return splits[split]
+
+
+def _choose_files(splits: dict[str, list[Path]], split: str | None, folder: Path) -> list[Path]:
+    if split is None:
+        return [file for name in sorted(splits) for file in splits[name]]
+    if split not in splits:
+        raise InputError(f"{folder} has no split {split!r}; it has: {', '.join(sorted(splits))}")
+    return splits[split]
+
+
+def _parquet_split(folder: Path, file: Path) -> str:
+    """The split a parquet file belongs to, by its name ("test-00000-of-00002.parquet") or its top folder."""
+    for part in (file.stem, file.relative_to(folder).parts[0]):
+        if match := _PARQUET_SPLIT.fullmatch(part):
+            return match[1]
+    return "train"
+
+
+def _group(files: list[Path], name_of: Callable[[Path], str]) -> dict[str, list[Path]]:
+    groups: dict[str, list[Path]] = {}
+    for file in files:
+        groups.setdefault(name_of(file), []).append(file)
+    return groups
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    """All files below a folder in order of name, but those `datasets` skips: hidden ones and "__" folders."""
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        yield from (Path(parent, name) for name in sorted(files) if not name.startswith((".", "__")))
+
+
+def _first_line(error: Any) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
