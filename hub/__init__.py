@@ -1,1 +1,1 @@
-"""Files, fingerprints and cards: what is stored and shared. Knows no model code."""
+"""What is stored and shared: files, fingerprints, errors about them. Knows no model code."""

@@ -1,0 +1,1 @@
+"""Text and codes as one language: vocabulary, documents, prior, sampler, rate."""

@@ -51,6 +51,12 @@ class Bundle:
         """The state machine of the vocabulary's documents."""
         return Grammar(self.vocabulary)
 
+    def to(self, device: str) -> Bundle:
+        """Moves both models to a device, in place."""
+        self.prior.to(device)  # pyright: ignore[reportArgumentType]
+        self.image_tokenizer.to(device)  # pyright: ignore[reportArgumentType]
+        return self
+
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Writes the bundle's files into `directory`, which is created if missing.
 

@@ -85,6 +85,8 @@ class DocumentBatches:
         seed: int,
     ):
         self.vocabulary, self.mix, self.batch_size, self.seed = vocabulary, mix, batch_size, seed
+        if codes.grids is None or not len(codes):
+            raise InputError("training needs codes of pictures of one size, at least one")
         size = vocabulary.size_of(codes.grids)
         self.image_start_id = vocabulary.image_start_id(size)
         self.image_ids = images_to_ids(vocabulary, codes.codes(range(len(codes))))  # (N, n)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 
 import torch
 
@@ -44,6 +44,7 @@ class NullSegment:
     """Stands where a caption would: the image that follows comes without words."""
 
 
+Ids = Iterable[int] | torch.Tensor  # any ints in a row, or a LongTensor (N,)
 DocumentSegment = TextSegment | ImageSegment | NullSegment
 
 
@@ -77,9 +78,7 @@ def ids_to_images(vocabulary: JointVocabulary, ids: torch.Tensor, size: str) -> 
     return tuple(vocabulary.ids_to_codes(level, grid) for level, grid in enumerate(grids))
 
 
-def text_to_image(
-    vocabulary: JointVocabulary, text_ids: Iterable[int], image_ids: Iterable[int], size: str
-) -> list[int]:
+def text_to_image(vocabulary: JointVocabulary, text_ids: Ids, image_ids: Ids, size: str) -> list[int]:
     """`<bos> caption <image> codes </image> <eos>`. An empty caption says nothing: it gives the unconditional document.
 
     Args:
@@ -94,25 +93,23 @@ def text_to_image(
     return build_document(vocabulary, [_caption(text_ids), ImageSegment(_ints(image_ids), size)])
 
 
-def image_to_text(
-    vocabulary: JointVocabulary, image_ids: Iterable[int], text_ids: Iterable[int], size: str
-) -> list[int]:
+def image_to_text(vocabulary: JointVocabulary, image_ids: Ids, text_ids: Ids, size: str) -> list[int]:
     """`<bos> <image> codes </image> caption <eos>`; arguments as for `text_to_image`."""
     return build_document(vocabulary, [ImageSegment(_ints(image_ids), size), TextSegment(_ints(text_ids))])
 
 
-def unconditional(vocabulary: JointVocabulary, image_ids: Iterable[int], size: str) -> list[int]:
+def unconditional(vocabulary: JointVocabulary, image_ids: Ids, size: str) -> list[int]:
     """`<bos> <null> <image> codes </image> <eos>`; arguments as for `text_to_image`."""
     return build_document(vocabulary, [NullSegment(), ImageSegment(_ints(image_ids), size)])
 
 
-def text_to_image_prompt(vocabulary: JointVocabulary, text_ids: Iterable[int], size: str) -> list[int]:
+def text_to_image_prompt(vocabulary: JointVocabulary, text_ids: Ids, size: str) -> list[int]:
     """`<bos> caption <image>`: what stands before the codes. An empty caption gives the unconditional prompt."""
     prompt = _layout(vocabulary, [_caption(text_ids)])
     return [*prompt, vocabulary.image_start_id(size)]
 
 
-def image_to_text_prompt(vocabulary: JointVocabulary, image_ids: Iterable[int], size: str) -> list[int]:
+def image_to_text_prompt(vocabulary: JointVocabulary, image_ids: Ids, size: str) -> list[int]:
     """`<bos> <image> codes </image>`: what stands before the caption."""
     return _layout(vocabulary, [ImageSegment(_ints(image_ids), size)])
 
@@ -126,13 +123,13 @@ def build_document(vocabulary: JointVocabulary, segments: Sequence[DocumentSegme
         InputError: a text id is no text, an image's size is not in the vocabulary, its codes do not fit its size, or a
             `NullSegment` is not followed by an image.
     """
-    for segment, follower in zip(segments, [*segments[1:], None], strict=True):
+    for segment, follower in pairwise([*segments, None]):
         if isinstance(segment, NullSegment) and not isinstance(follower, ImageSegment):
             raise InputError(f"a NullSegment stands for an image's missing words, but {follower} follows, no image")
     return [*_layout(vocabulary, segments), vocabulary.eos_id]
 
 
-def parse_document(grammar: Grammar, ids: Iterable[int]) -> list[DocumentSegment]:
+def parse_document(grammar: Grammar, ids: Ids) -> list[DocumentSegment]:
     """The segments of a whole document, the inverse of `build_document`; padding after it is ignored.
 
     Args:
@@ -190,10 +187,10 @@ def _checked_text(vocabulary: JointVocabulary, ids: tuple[int, ...]) -> tuple[in
     return ids
 
 
-def _caption(text_ids: Iterable[int]) -> TextSegment | NullSegment:
+def _caption(text_ids: Ids) -> TextSegment | NullSegment:
     ids = _ints(text_ids)
     return TextSegment(ids) if ids else NullSegment()
 
 
-def _ints(ids: Iterable[int]) -> tuple[int, ...]:
+def _ints(ids: Ids) -> tuple[int, ...]:
     return tuple(ids.tolist() if isinstance(ids, torch.Tensor) else map(int, ids))

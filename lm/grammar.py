@@ -122,7 +122,7 @@ class Grammar:
         if not 0 <= id_ < len(self._roles):
             return False
         role, legal = self._roles[id_], self.set_index(state)
-        return role == _LEVEL + legal - LEVEL if legal >= LEVEL else role in _ROLES_OF_SET[legal]
+        return role - _LEVEL == legal - LEVEL if legal >= LEVEL else role in _ROLES_OF_SET[legal]
 
     def advance(self, state: GrammarState, id_: int) -> GrammarState:
         """The state after `id_`.

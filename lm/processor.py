@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from transformers import LogitsProcessor
 
@@ -34,7 +32,7 @@ class GrammarLogitsProcessor(LogitsProcessor):
         self._seen: torch.Tensor | None = None  # (B, T): the rows that _states belong to
         self._states: list[GrammarState] = []
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Masks the next token's logits.
 
         Args:

@@ -50,10 +50,11 @@ def train_text_tokenizer(captions: Iterable[str], vocab_size: int) -> bytes:
         raise InputError(f"vocab_size is {vocab_size}, but <unk>, 256 bytes and one character need at least 258")
     captions = list(captions)
     num_characters = max(1, (vocab_size - len(FIXED_PIECES)) // 2)
-    lines = list(_training_lines(captions, _common_characters(captions, num_characters)))
+    # The space must be a piece: as bytes it would come back as U+2581. Its line also stands in for an empty corpus.
+    lines = [*_training_lines(captions, [" ", *_common_characters(captions, num_characters - 1)]), " "]
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(  # pyright: ignore[reportAttributeAccessIssue]
-        sentence_iterator=iter(lines or [" "]),  # sentencepiece refuses an empty corpus
+        sentence_iterator=iter(lines),
         model_writer=model,
         model_type="bpe",
         vocab_size=vocab_size,
@@ -76,19 +77,17 @@ def train_text_tokenizer(captions: Iterable[str], vocab_size: int) -> bytes:
 
 
 def _common_characters(captions: Sequence[str], count: int) -> list[str]:
-    """The `count` commonest characters that may be pieces, ties by code point."""
+    """The `count` commonest characters, ties by code point, that may be pieces beside the space."""
     counts: Counter[str] = Counter()
     for caption in captions:
         counts.update(caption)
     # Cc: control characters, Cs: lone surrogates, which are not text.
-    usable = [c for c in counts if c != SPACE_SYMBOL and unicodedata.category(c) not in ("Cc", "Cs")]
+    usable = [c for c in counts if c not in (" ", SPACE_SYMBOL) and unicodedata.category(c) not in ("Cc", "Cs")]
     return sorted(usable, key=lambda character: (-counts[character], character))[:count]
 
 
 def _training_lines(captions: Sequence[str], characters: Sequence[str]) -> Iterator[str]:
     """The stretches of the captions that consist of `characters`, in order."""
-    if not characters:
-        return
     stretch = re.compile(f"[{re.escape(''.join(characters))}]{{1,{_LINE_LENGTH}}}")
     for caption in captions:
         yield from stretch.findall(caption)

@@ -17,6 +17,7 @@ from accelerate.utils import set_seed
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from ..hub.errors import InputError
 from ..hub.files import read_json
 from ..tokenizer.batches import process_slice
 from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
@@ -88,7 +89,13 @@ def train_prior(config: PriorTrainingConfig) -> Bundle:
 def joint_vocabulary(
     codes: CodesDataset, image_tokenizer: LoadedImageTokenizer, text_vocab_size: int, order: str
 ) -> JointVocabulary:
-    """The id space of a new prior: text pieces, control tokens, and every level's codes."""
+    """The id space of a new prior: text pieces, control tokens, and every level's codes.
+
+    Raises:
+        InputError: the pictures have several sizes.
+    """
+    if codes.grids is None:
+        raise InputError("a prior needs codes of pictures of one size; tokenize with do_resize")
     return JointVocabulary.from_scratch(
         text_vocab_size,
         codes.codebook_sizes,

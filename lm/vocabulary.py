@@ -228,7 +228,7 @@ class JointVocabulary:
         count = self.codebook_sizes[level]
         if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < count:
             raise InputError(f"codes of level {level} are {int(codes.min())} to {int(codes.max())}, but it has {count}")
-        at = torch.bucketize(codes, segments.first_codes, right=True) - 1
+        at = torch.bucketize(codes.contiguous(), segments.first_codes, right=True) - 1
         return codes - segments.first_codes[at] + segments.starts[at]
 
     @overload
@@ -244,7 +244,7 @@ class JointVocabulary:
         if isinstance(ids, int):
             return int(self.ids_to_codes(level, torch.tensor(ids)))
         segments = self._level_segments(level, ids.device)
-        at = (torch.bucketize(ids, segments.starts, right=True) - 1).clamp(min=0)
+        at = (torch.bucketize(ids.contiguous(), segments.starts, right=True) - 1).clamp(min=0)
         offsets = ids - segments.starts[at]
         wrong = (offsets < 0) | (offsets >= segments.counts[at])
         if wrong.any():

@@ -2,11 +2,19 @@ import pytest
 import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from pictogram.hub.errors import InputError
 from pictogram.lm.text_tokenizer import FIXED_PIECES, SPACE_SYMBOL, TextTokenizer, train_text_tokenizer
 
-CAPTIONS = ["grinning face", "face with tears of joy", "flag: Japan", "日本の旗", "हँसता चेहरा", "😀 😀", "", "  two  spaces "] * 4
+CAPTIONS = [
+    "grinning face",
+    "face with tears of joy",
+    "flag: Japan",
+    "日本の旗",
+    "हँसता चेहरा",
+    "😀 😀",
+    "",
+    "  two  spaces ",
+] * 4
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ import json
 
 import pytest
 import torch
-
 from pictogram.hub.errors import InputError
 from pictogram.lm.vocabulary import JointVocabulary, size_name
 
@@ -87,8 +86,10 @@ def test_a_size_is_named_by_its_coarsest_spatial_grid(grids, name):
 
 @pytest.mark.parametrize("order", ["level", "pyramid"])
 def test_file_round_trip(vocabulary: JointVocabulary, order: str, tmp_path):
-    vocabulary = JointVocabulary.from_scratch(300, [4, 6, 8], [SMALL, WIDE], order).add_codes(1, 5).add_size(
-        [(1, 1), (8, 8), (8, 8)]
+    vocabulary = (
+        JointVocabulary.from_scratch(300, [4, 6, 8], [SMALL, WIDE], order)
+        .add_codes(1, 5)
+        .add_size([(1, 1), (8, 8), (8, 8)])
     )
     vocabulary.save(tmp_path)
     assert JointVocabulary.load(tmp_path) == vocabulary

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil, to_images
+from PIL import Image
 from transformers import AutoImageProcessor
 
 

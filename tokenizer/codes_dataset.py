@@ -61,7 +61,7 @@ class CodesDataset:
 
     def captions(self, index: int) -> list[str]:
         """The row's captions, at least one."""
-        caption = self.dataset["caption"][index]
+        caption = self._captions[index]["caption"]
         return [caption] if isinstance(caption, str) else list(caption) or [""]
 
     def codes(self, indices: Iterable[int]) -> ImageCodes:
@@ -77,6 +77,10 @@ class CodesDataset:
             flat = table[f"codes_{level}"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             levels.append(torch.from_numpy(flat.astype(np.int64)).view(len(rows), height, width))
         return tuple(levels)
+
+    @cached_property
+    def _captions(self) -> Dataset:
+        return self.dataset.select_columns(["caption"])
 
     @cached_property
     def _arrow(self) -> Dataset:

@@ -24,6 +24,10 @@ _FOOTER_KEY = b"pictogram"
 _PACKAGES = ("pictogram", "torch", "transformers", "datasets", "pillow")
 
 
+class DamagedShard(InputError):  # noqa: N818
+    """A shard that is not whole, so that its rows and failures are lost."""
+
+
 @dataclass(frozen=True)
 class SplitManifest:
     """One split of a dataset of codes.
@@ -126,14 +130,15 @@ def read_footer(path: Path) -> ShardFooter:
     """Reads a shard's footer, not its rows.
 
     Raises:
-        InputError: the file is missing or damaged, or something else wrote it.
+        DamagedShard: the file is cut short or otherwise broken.
+        InputError: the file is missing, or something else wrote it.
     """
     try:
         parquet = pyarrow.parquet.read_metadata(path)
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
     except (OSError, pyarrow.ArrowException) as error:
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        raise DamagedShard(f"{path} is damaged: {str(error).splitlines()[0]}") from None
     if _FOOTER_KEY not in (parquet.metadata or {}):
         raise InputError(f"{path} was not made by pictogram")
     return ShardFooter(rows=parquet.num_rows, **json.loads(parquet.metadata[_FOOTER_KEY]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from ..hub.files import atomic_write_bytes
 from .codes_manifest import (
     MANIFEST_NAME,
     CodesManifest,
+    DamagedShard,
     ShardFooter,
     SplitManifest,
     library_versions,
@@ -39,6 +41,8 @@ from .images import ImageSource, Progress
 from .model import ImageTokenizer
 
 ROWS_PER_SHARD = 4096
+
+_SPLIT_NAME = re.compile(r"\w+(\.\w+)*")  # what `datasets` accepts
 
 
 def write_codes(
@@ -78,6 +82,8 @@ def write_codes(
     """
     if batch_size < 1 or rows_per_shard < 1:
         raise InputError(f"batch_size and rows_per_shard must be at least 1, got {batch_size} and {rows_per_shard}")
+    if not _SPLIT_NAME.fullmatch(split):
+        raise InputError(f"a split's name is letters, digits and underscores, with dots between, got {split!r}")
     folder = Path(output_dir)
     manifest = _new_manifest(tokenizer, processor, tokenizer_id)
     plan = _plan(source, manifest, rows_per_shard)
@@ -122,13 +128,13 @@ def _new_manifest(
 def _plan(source: ImageSource, manifest: CodesManifest, rows_per_shard: int) -> dict[str, Any]:
     """All that decides a shard's rows; two runs with equal plans may share the work."""
     return {
-        "codes_fingerprint": manifest.codes_fingerprint,
         "preprocessing": manifest.preprocessing,
+        "codes_fingerprint": manifest.codes_fingerprint,
         "encoding_dtype": manifest.encoding_dtype,
         "input_rows": len(source),
         "rows_per_shard": rows_per_shard,
         "caption_column": source.caption_column,
-        "keys_sha256": hashlib.sha256("\n".join(source.keys).encode("utf-8", "surrogateescape")).hexdigest(),
+        "keys_sha256": hashlib.sha256("\n".join(source.keys).encode()).hexdigest(),
     }
 
 
@@ -151,8 +157,8 @@ def _check_shards(folder: Path, split: str, num_shards: int, plan: dict[str, Any
         same_split = path.name.rsplit("-", 3)[0] == split
         try:
             footer = read_footer(path)
-        except InputError:
-            if path in expected:  # damaged: made again
+        except DamagedShard:
+            if path in expected:  # made again
                 continue
             raise
         for name in plan if same_split else ("preprocessing", "codes_fingerprint"):
@@ -201,7 +207,9 @@ def _write_shard(
             progress(stop - start)
     schema = with_footer(encoder.features.arrow_schema, plan, failures)
     buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(records, schema=schema), buffer, compression="zstd")
+    with pyarrow.parquet.ParquetWriter(buffer, schema, compression="zstd") as writer:
+        if records:  # a shard without rows must not have an empty row group: `datasets` stumbles over it
+            writer.write_table(pyarrow.Table.from_pylist(records, schema=schema))
     atomic_write_bytes(path, buffer.getvalue())
     return ShardFooter(plan, len(records), failures)
 

@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +87,15 @@ class ImageSource:
         Raises:
             UnreadableImage: with the reason.
         """
-        return decode_row(self.dataset[self.image_column][index], background)
+        return decode_row(self._pictures[index][self.image_column], background)
 
     def captions(self, index: int) -> list[str]:
         """The row's captions, at least one; a row without any has the empty caption."""
         if self.caption_column is None:
             return [""]
-        value = self.dataset[self.caption_column][index]
-        feature = self.dataset.features[self.caption_column]
-        if isinstance(feature, ClassLabel):
-            return [feature.names[value] if value is not None and value >= 0 else ""]  # -1 stands for "no label"
+        value = self._captions[index][self.caption_column]
+        if self._class_names is not None:
+            return [self._class_names[value] if value is not None and value >= 0 else ""]  # -1 stands for "no label"
         texts = value if isinstance(value, list) else [value]
         return [text or "" for text in texts] or [""]
 
@@ -108,6 +108,20 @@ class ImageSource:
         """The source without the rows that failed."""
         bad = {failure.index for failure in failures}
         return self.select(index for index in range(len(self)) if index not in bad) if bad else self
+
+    # One column each, kept: a column costs less to read alone, and opening it costs more than reading a row.
+    @cached_property
+    def _pictures(self) -> Dataset:
+        return self.dataset.select_columns([self.image_column])
+
+    @cached_property
+    def _captions(self) -> Dataset:
+        return self.dataset.select_columns([self.caption_column] if self.caption_column is not None else [])
+
+    @cached_property
+    def _class_names(self) -> list[str] | None:
+        feature = self.dataset.features.get(self.caption_column)
+        return feature.names if isinstance(feature, ClassLabel) else None
 
 
 def load_image_source(source: str, split: str | None = "train", caption_column: str | None = None) -> ImageSource:
@@ -179,11 +193,11 @@ def find_unreadable(source: ImageSource, progress: Progress | None = None) -> li
         if progress is not None:
             progress(1)
     if len(failures) == len(source):
-        raise InputError(f"none of the {len(source)} pictures of {source.name} can be read: {summary(failures)}")
+        raise InputError(f"none of the {len(source)} pictures of {source.name} can be read: {_summary(failures)}")
     return failures
 
 
-def summary(failures: Sequence[Failure]) -> str:
+def _summary(failures: Sequence[Failure]) -> str:
     """One line: how many rows failed and the reason of the first, for messages."""
     if not failures:
         return "no failures"

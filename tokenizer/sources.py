@@ -63,7 +63,9 @@ def _open_folder(folder: Path, split: str | None) -> Rows:
     pictures = [file for file in files if file.suffix.lower() in _PICTURE_SUFFIXES]
     tables = [file for file in files if file.suffix == ".parquet" and file.name not in _METADATA_NAMES]
     if pictures and tables:
-        raise InputError(f"{folder} holds {len(pictures)} pictures and {len(tables)} parquet files; name a folder of either")
+        raise InputError(
+            f"{folder} holds {len(pictures)} pictures and {len(tables)} parquet files; name a folder of either"
+        )
     if pictures:
         return Rows(_open_pictures(folder, pictures, split), folder.resolve())
     if tables:

@@ -1,0 +1,183 @@
+"""The `pictogram` command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..hub.errors import InputError
+from ..lm import train as train_lm
+from ..tokenizer import train as train_tokenizer
+from ..tokenizer.command_line import command, new_app, print_result, run_app
+from ..tokenizer.pictures import picture_grid, save_picture
+from . import demo, tokenize
+from .evaluate import evaluate_image_tokenizer, evaluate_names, evaluate_prior
+from .image_to_text import ImageToTextPipeline
+from .text_to_image import TextToImagePipeline
+
+Model = Annotated[str, typer.Option(help="Folder of a bundle.")]
+Split = Annotated[str, typer.Option(help="Split to score.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Guidance = Annotated[float, typer.Option(help="1 draws as the model does; more follows the words more closely.")]
+Temperature = Annotated[float, typer.Option(help="Below 1 prefers likely tokens; 0 takes the most likely ones.")]
+TopK = Annotated[int, typer.Option(help="Draw from the k most likely tokens only; 0 from all.")]
+TopP = Annotated[float, typer.Option(help="Draw from the most likely tokens that hold this share of the chances.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+app = new_app("Images as a discrete language for transformers. Start with: pictogram demo")
+app.command("demo")(
+    command(
+        demo.DemoConfig,
+        demo.run_demo,
+        "demo",
+        """Run the whole chain on the embedded pictures: a few minutes to pictures made from words.
+
+        Example: pictogram demo --output pictogram-demo
+        """,
+    )
+)
+app.command("train-tokenizer")(train_tokenizer.main)
+app.command("tokenize")(tokenize.main)
+app.command("train-lm")(train_lm.main)
+
+
+@app.command("generate")
+def generate(
+    prompts: Annotated[list[str], typer.Argument(help="Words, one picture each; quote them.")],
+    model: Model = "bundle",
+    output: Annotated[Path, typer.Option(help="PNG file for a titled grid of all pictures.")] = Path("samples.png"),
+    folder: Annotated[Path | None, typer.Option(help="Folder for each picture at its own size as well.")] = None,
+    num_images: Annotated[int, typer.Option(help="Pictures per prompt.")] = 1,
+    seed: Seed = 0,
+    guidance_scale: Guidance = 3.0,
+    temperature: Temperature = 1.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    json_output: Json = False,
+) -> None:
+    """Draw pictures from words.
+
+    Example: pictogram generate "red apple" "grinning face" --model pictogram-demo/bundle --num-images 4
+    """
+    if output.suffix.lower() != ".png":
+        raise InputError(f"--output must end in .png, got {output}")
+    result = TextToImagePipeline.from_pretrained(model)(
+        prompts,
+        num_images=num_images,
+        seed=seed,
+        guidance_scale=guidance_scale,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        progress=True,
+    )
+    columns = num_images if num_images > 1 else min(4, len(result.images))
+    lines = range(0, len(result.images), columns)
+    grid = picture_grid(
+        [result.images[line : line + columns] for line in lines],
+        titles=[result.prompts[line : line + columns] for line in lines],
+        cell=128,
+    )
+    save_picture(grid, output)
+    files = [str(folder / f"{index:04d}.png") for index in range(len(result.images))] if folder else []
+    for image, file in zip(result.images, files, strict=False):
+        save_picture(image, file)
+    print_result(
+        {
+            "output": str(output),
+            "pictures": [
+                {"prompt": prompt, "seed": used, "bits": round(bits, 2)} | ({"file": files[index]} if files else {})
+                for index, (prompt, used, bits) in enumerate(
+                    zip(result.prompts, result.seeds, result.bits.tolist(), strict=True)
+                )
+            ],
+        }
+        if json_output
+        else {"output": str(output), "pictures": len(result.images)},
+        json_output,
+    )
+
+
+@app.command("caption")
+def caption(
+    images: Annotated[list[str], typer.Argument(help="Picture files.")],
+    model: Model = "bundle",
+    seed: Seed = 0,
+    temperature: Temperature = 0.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    json_output: Json = False,
+) -> None:
+    """Write captions for pictures.
+
+    Example: pictogram caption apple.png --model pictogram-demo/bundle
+    """
+    result = ImageToTextPipeline.from_pretrained(model)(
+        images, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p, progress=True
+    )
+    if json_output:
+        bits = [round(value, 2) for value in result.bits.tolist()]
+        rows = zip(images, result.captions, bits, strict=True)
+        print_result({"captions": [{"file": f, "caption": c, "bits": b} for f, c, b in rows]}, json_output)
+    else:
+        print_result(dict(zip(images, result.captions, strict=True)), json_output)
+
+
+evaluate = new_app("Score an image tokenizer, a prior, or the names a bundle has learned.")
+app.add_typer(evaluate, name="evaluate")
+
+
+@evaluate.command("tokenizer")
+def evaluate_tokenizer_command(
+    model: Annotated[str, typer.Option(help="Folder of an image tokenizer.")] = "image-tokenizer",
+    data: Annotated[str, typer.Option(help='"embedded", a folder of images, parquet, or any `datasets` name.')] = "embedded",
+    split: Split = "test",
+    json_output: Json = False,
+) -> None:
+    """PSNR of every prefix of levels, usage and perplexity of every codebook.
+
+    Example: pictogram evaluate tokenizer --model pictogram-demo/image-tokenizer --data embedded
+    """
+    print_result(evaluate_image_tokenizer(model, data, split), json_output)
+
+
+@evaluate.command("prior")
+def evaluate_prior_command(
+    model: Model = "bundle",
+    codes: Annotated[str, typer.Option(help="Folder with a dataset of codes.")] = "codes",
+    split: Split = "test",
+    json_output: Json = False,
+) -> None:
+    """Bits per document, apart for text and every level, in both directions.
+
+    Example: pictogram evaluate prior --model pictogram-demo/bundle --codes pictogram-demo/codes
+    """
+    print_result(evaluate_prior(model, codes, split), json_output)
+
+
+@evaluate.command("names")
+def evaluate_names_command(
+    model: Model = "bundle",
+    data: Annotated[str, typer.Option(help="The pictures that the bundle was trained on.")] = "embedded",
+    split: Split = "train",
+    num_captions: Annotated[int, typer.Option(help="Captions to try.")] = 200,
+    seed: Seed = 0,
+    guidance_scale: Guidance = 3.0,
+    json_output: Json = False,
+) -> None:
+    """How often the training picture nearest to a sample bears the sample's caption.
+
+    Example: pictogram evaluate names --model pictogram-demo/bundle
+    """
+    print_result(evaluate_names(model, data, split, seed, guidance_scale, num_captions), json_output)
+
+
+def main() -> None:
+    """Entry point of the `pictogram` command."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

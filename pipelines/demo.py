@@ -1,0 +1,154 @@
+"""The whole chain on the embedded pictures: image tokenizer, codes, prior, pictures from words.
+
+Budgets are steps, never seconds: the same seed gives the same bytes. A killed demo goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..hub.errors import InputError
+from ..hub.files import read_json, write_json
+from ..lm.bundle import Bundle
+from ..lm.train import PriorTrainingConfig, train_prior
+from ..tokenizer.batches import derived_generator
+from ..tokenizer.codes_dataset import load_codes
+from ..tokenizer.command_line import option
+from ..tokenizer.evaluation import evaluate_tokenizer
+from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
+from ..tokenizer.images import PixelDataset, load_pixels
+from ..tokenizer.pictures import picture_grid, reconstruction_grid, save_picture
+from ..tokenizer.train import TokenizerTrainingConfig, train_tokenizer
+from .evaluate import prior_rates
+from .name_accuracy import measure_name_accuracy
+from .stages import Stages
+from .text_to_image import TextToImagePipeline
+from .tokenize import TokenizeConfig, tokenize
+
+_NUM_SAMPLES = 16
+_NUM_RECONSTRUCTIONS = 8
+
+
+@dataclass(kw_only=True)
+class DemoConfig:
+    """What the demo's numbers depend on, and where it writes."""
+
+    output: str = option("pictogram-demo", "Folder for everything the demo makes; the same folder again goes on.")
+    seed: int = option(0, "Seed of everything random.")
+    tokenizer_steps: int = option(2000, "Training steps of the image tokenizer.")
+    prior_steps: int = option(3000, "Training steps of the prior.")
+    guidance_scale: float = option(3.0, "Guidance of the samples.")
+
+    def tokenizer_config(self) -> TokenizerTrainingConfig:
+        """17 codes a picture: few codes are learned fast."""
+        return TokenizerTrainingConfig(
+            output=f"{self.output}/image-tokenizer",
+            strides="image,8",
+            codebook_sizes="64,512",
+            patch_size=8,
+            hidden_size=128,
+            num_blocks=1,
+            num_steps=self.tokenizer_steps,
+            learning_rate=4e-3,
+            checkpoint_every=250,
+            seed=self.seed,
+        )
+
+    def prior_config(self) -> PriorTrainingConfig:
+        """A small prior that sees every picture many times."""
+        return PriorTrainingConfig(
+            codes=f"{self.output}/codes",
+            tokenizer=f"{self.output}/image-tokenizer",
+            output=f"{self.output}/bundle",
+            num_steps=self.prior_steps,
+            checkpoint_every=250,
+            seed=self.seed,
+        )
+
+
+def run_demo(config: DemoConfig) -> dict[str, Any]:
+    """Runs the chain, or what is left of it, and returns the report that it also writes to `report.json`.
+
+    Raises:
+        InputError: the folder belongs to something else, or to a demo with other settings.
+    """
+    folder = Path(config.output)
+    _claim(folder, config)
+    stages = Stages(folder)
+    with stages.stage("tokenizer", "1/5 training the image tokenizer on 1806 pictures"):
+        train_tokenizer(config.tokenizer_config())
+    with stages.stage("codes", "2/5 turning the pictures into codes"):
+        for split in ("train", "test"):
+            tokenize(_tokenize_config(config, split))
+    with stages.stage("prior", "3/5 training the prior on words and codes"):
+        bundle = train_prior(config.prior_config())
+    processor = ImageTokenizerImageProcessorPil.from_pretrained(f"{config.output}/image-tokenizer")
+    train, test = (load_pixels("embedded", split, processor)[0] for split in ("train", "test"))
+    with stages.stage("pictures", "4/5 drawing pictures from words"):
+        _draw(folder, bundle, config, train, test)
+    with stages.stage("scores", "5/5 scoring"):
+        scores = _scores(bundle, config, train, test)
+    report = {**scores, "seed": config.seed, "settings": asdict(config), "stages": stages.costs, "versions": _versions()}
+    write_json(folder / "report.json", report)
+    return report
+
+
+def _claim(folder: Path, config: DemoConfig) -> None:
+    """A folder belongs to one demo with one set of settings."""
+    settings = {key: value for key, value in asdict(config).items() if key != "output"}
+    marker = folder / "demo.json"
+    if marker.exists():
+        if (found := read_json(marker)) != settings:
+            raise InputError(f"{folder} holds a demo with settings {found}, not {settings}; give another --output")
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and holds no demo; give another --output")
+    write_json(marker, settings)
+
+
+def _tokenize_config(config: DemoConfig, split: str) -> TokenizeConfig:
+    return TokenizeConfig(
+        data="embedded", split=split, model=f"{config.output}/image-tokenizer", output=f"{config.output}/codes"
+    )
+
+
+def _draw(folder: Path, bundle: Bundle, config: DemoConfig, train: PixelDataset, test: PixelDataset) -> None:
+    """`samples.png`: one sample for each of 16 captions; `reconstructions.png`: held-out pictures beside their decodings."""
+    generator = derived_generator(config.seed, "demo captions")
+    rows = torch.randperm(len(train), generator=generator)[:_NUM_SAMPLES].tolist()
+    captions = [train.source.captions(row)[0] for row in rows]
+    images = TextToImagePipeline(bundle)(
+        captions, seed=config.seed, guidance_scale=config.guidance_scale, progress=True
+    ).images
+    lines = range(0, _NUM_SAMPLES, 4)
+    grid = picture_grid(
+        [images[line : line + 4] for line in lines], titles=[captions[line : line + 4] for line in lines], cell=128
+    )
+    save_picture(grid, folder / "samples.png")
+    rows = torch.randperm(len(test), generator=generator)[:_NUM_RECONSTRUCTIONS].tolist()
+    save_picture(reconstruction_grid(bundle.image_tokenizer, test.pixels(rows)), folder / "reconstructions.png")
+
+
+def _scores(bundle: Bundle, config: DemoConfig, train: PixelDataset, test: PixelDataset) -> dict[str, Any]:
+    accuracy = measure_name_accuracy(bundle, train, seed=config.seed, guidance_scale=config.guidance_scale)
+    model = bundle.image_tokenizer
+    held_out = prior_rates(bundle, load_codes(f"{config.output}/codes", "test"))
+    return {
+        "name_accuracy": accuracy.name_accuracy,
+        "name_accuracy_details": accuracy.to_dict(),
+        "image_tokenizer": {
+            "train": evaluate_tokenizer(model, train).to_dict(),
+            "test": evaluate_tokenizer(model, test).to_dict(),
+        },
+        "held_out_bits": {direction: rate.to_dict() for direction, rate in held_out.items()},
+    }
+
+
+def _versions() -> dict[str, str]:
+    names = ("pictogram", "torch", "transformers", "datasets", "accelerate", "sentencepiece", "safetensors")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}

@@ -1,0 +1,98 @@
+"""Name accuracy: do the words steer the pictures?
+
+For captions of the training set, one sample each: is the training picture nearest to the sample the one that bears the caption?
+This measures recall of the training pictures by name. It is memorisation, and says nothing about new words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from ..lm.bundle import Bundle
+from ..tokenizer.batches import derived_generator
+from ..tokenizer.evaluation import to_8bit
+from ..tokenizer.images import PixelDataset
+from ..tokenizer.model import ImageCodes
+from .text_to_image import TextToImagePipeline
+
+
+@dataclass(frozen=True)
+class NameAccuracy:
+    """Shares of samples whose nearest training picture bears the caption, 0..1.
+
+    Attributes:
+        name_accuracy: at `guidance_scale`.
+        without_guidance: at guidance 1.
+        reconstructions: of reconstructed training pictures instead of samples: the ceiling the image tokenizer sets.
+        shuffled_captions: of the guided samples against each other's captions: chance.
+        guidance_scale: of the first figure.
+        num_captions: captions tried.
+        num_training_pictures: pictures searched.
+    """
+
+    name_accuracy: float
+    without_guidance: float
+    reconstructions: float
+    shuffled_captions: float
+    guidance_scale: float
+    num_captions: int
+    num_training_pictures: int
+    note: str = "recall of training pictures by name: memorisation, not generalisation"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def measure_name_accuracy(
+    bundle: Bundle, dataset: PixelDataset, *, seed: int, num_captions: int = 200, guidance_scale: float = 3.0
+) -> NameAccuracy:
+    """Draws captions by seed and samples one picture for each.
+
+    Args:
+        bundle: trained on `dataset`.
+        dataset: the training pictures with their captions.
+        seed: of the choice of captions and of the samples.
+        num_captions: captions to try, at most one per picture.
+        guidance_scale: of the main figure.
+    """
+    rows = torch.randperm(len(dataset), generator=derived_generator(seed, "name accuracy"))[:num_captions].tolist()
+    captions = [dataset.source.captions(row)[0] for row in rows]
+    pipeline = TextToImagePipeline(bundle)
+    training = to_8bit(dataset.pixels(range(len(dataset))))
+
+    def nearest_captions(codes: ImageCodes) -> list[list[str]]:
+        return [dataset.source.captions(row) for row in _nearest(_decode(bundle, codes), training)]
+
+    guided = nearest_captions(pipeline(captions, seed=seed, guidance_scale=guidance_scale).codes)
+    plain = nearest_captions(pipeline(captions, seed=seed, guidance_scale=1.0).codes)
+    tokenizer = bundle.image_tokenizer
+    originals = tokenizer.encode(dataset.pixels(rows).to(tokenizer.device))
+    return NameAccuracy(
+        name_accuracy=_share(captions, guided),
+        without_guidance=_share(captions, plain),
+        reconstructions=_share(captions, nearest_captions(originals)),
+        shuffled_captions=_share(captions[1:] + captions[:1], guided),
+        guidance_scale=guidance_scale,
+        num_captions=len(captions),
+        num_training_pictures=len(dataset),
+    )
+
+
+def _decode(bundle: Bundle, codes: ImageCodes) -> torch.Tensor:
+    """(N, C, H, W) 8-bit values."""
+    device = bundle.image_tokenizer.device
+    return to_8bit(bundle.image_tokenizer.decode([level.to(device) for level in codes])).cpu()
+
+
+def _nearest(pictures: torch.Tensor, training: torch.Tensor) -> list[int]:
+    """Index of the training picture with the smallest squared error to each picture."""
+    return torch.cdist(pictures.flatten(1), training.flatten(1)).argmin(1).tolist()
+
+
+def _share(captions: Sequence[str], nearest: Sequence[Sequence[str]]) -> float:
+    return sum(caption in found for caption, found in zip(captions, nearest, strict=True)) / len(captions)

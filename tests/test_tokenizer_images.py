@@ -1,0 +1,321 @@
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+from datasets import ClassLabel, Dataset, Features, List, Value
+from pictogram.hub.errors import InputError
+from pictogram.tokenizer import images as images_module
+from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
+from pictogram.tokenizer.images import (
+    Failure,
+    PixelDataset,
+    UnreadableImage,
+    decode_row,
+    find_unreadable,
+    load_image_source,
+    load_pixels,
+)
+from PIL import Image
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (8, 8)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+
+
+def png(seed: int = 0, size: tuple[int, int] = (8, 8)) -> bytes:
+    buffer = io.BytesIO()
+    picture(seed, size).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_files(folder: Path, files: Mapping[str, bytes | str]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return folder
+
+
+def write_parquet(path: Path, columns: dict[str, list], features: Features | None = None) -> str:
+    count = len(next(iter(columns.values())))
+    rows = {"image": [{"bytes": png(seed), "path": None} for seed in range(count)], **columns}
+    features = Features({"image": datasets.Image(), **features}) if features else None
+    Dataset.from_dict(rows, features=features).to_parquet(path)
+    return str(path)
+
+
+def all_captions(source) -> list[list[str]]:
+    return [source.captions(index) for index in range(len(source))]
+
+
+# Sources
+
+
+def test_embedded():
+    source = load_image_source("embedded")
+    assert (len(source), source.captions(0), source.key(7)) == (1806, ["grinning face"], "row-000007")
+    assert source.read(0).size == (32, 32)
+    assert len(load_image_source("embedded", split="test")) == 100
+    assert len(load_image_source("embedded", split=None)) == 1906
+
+
+def test_nested_folder_of_mixed_formats(tmp_path):
+    files = {"a.png": png(0), "deep/er/b.PNG": png(1), "notes.txt": "hello", ".hidden.png": png(2)}
+    source = load_image_source(str(write_files(tmp_path, files)))
+    assert source.keys == ("a.png", "deep/er/b.PNG")
+    assert source.read(1).tobytes() == picture(1).tobytes()
+    assert all_captions(source) == [[""], [""]]
+
+
+def test_names_that_look_like_patterns_or_splits_are_just_names(tmp_path):
+    folder = tmp_path / "my [pictures]*"
+    names = ["Katze am Fenster ä.png", "img[1].png", "test_1.png", "猫/train.png"]
+    source = load_image_source(str(write_files(folder, {name: png() for name in names})))
+    assert sorted(source.keys) == sorted(names)
+
+
+def test_class_folders_give_captions(tmp_path):
+    files = {"cat/a.png": png(), "dog/b.png": png(), "train/c.png": png()}
+    assert all_captions(load_image_source(str(write_files(tmp_path, files)))) == [["cat"], ["dog"], ["train"]]
+
+
+def test_metadata_jsonl_captions_in_other_languages_and_empty_ones(tmp_path):
+    captions = ["ein rotes Haus", "", "红色的房子 🏠", "بيت أحمر"]
+    lines = [json.dumps({"file_name": f"{i}.png", "text": text}) for i, text in enumerate(captions)]
+    lines.append(json.dumps({"file_name": "0.png", "text": None}))
+    write_files(tmp_path, {f"{i}.png": png(i) for i in range(4)} | {"metadata.jsonl": "\n".join(lines)})
+    source = load_image_source(str(tmp_path))
+    assert all_captions(source) == [[text] for text in captions] + [[""]]
+    assert source.keys == ("0.png", "1.png", "2.png", "3.png", "0.png#2")
+
+
+def test_metadata_csv(tmp_path):
+    write_files(tmp_path, {"x/a.png": png(), "metadata.csv": 'file_name,caption\nx/a.png,"a, b"\n'})
+    source = load_image_source(str(tmp_path))
+    assert (source.keys, all_captions(source)) == (("x/a.png",), [["a, b"]])
+
+
+def test_split_folders(tmp_path):
+    write_files(tmp_path, {"train/cat/a.png": png(0), "train/dog/b.png": png(1), "test/cat/c.png": png(2)})
+    assert load_image_source(str(tmp_path)).keys == ("train/cat/a.png", "train/dog/b.png")
+    assert load_image_source(str(tmp_path), split="test").keys == ("test/cat/c.png",)
+    assert len(load_image_source(str(tmp_path), split=None)) == 3
+    with pytest.raises(InputError, match=r"no split 'val'; it has: test, train"):
+        load_image_source(str(tmp_path), split="val")
+
+
+def test_parquet_file_and_folder(tmp_path):
+    single = write_parquet(tmp_path / "one [1].parquet", {"text": ["a", "b"]})
+    source = load_image_source(single, split="test")
+    assert (source.keys, all_captions(source)) == (("row-000000", "row-000001"), [["a"], ["b"]])
+    assert source.read(1).tobytes() == picture(1).tobytes()
+
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name, caption in [("train-00000-of-00002", "a"), ("train-00001-of-00002", "b"), ("test-00000-of-00001", "c")]:
+        write_parquet(folder / f"{name}.parquet", {"caption": [caption]})
+    assert all_captions(load_image_source(str(folder))) == [["a"], ["b"]]
+    assert all_captions(load_image_source(str(folder), split="test")) == [["c"]]
+
+
+def test_parquet_of_another_tool(tmp_path):
+    struct = [{"bytes": png(3), "path": "x.png"}]
+    pyarrow.parquet.write_table(pyarrow.table({"img": struct, "n": [1]}), tmp_path / "struct.parquet")
+    pyarrow.parquet.write_table(pyarrow.table({"n": [1], "jpg": [png(3)]}), tmp_path / "binary.parquet")
+    for name in ("struct", "binary"):
+        source = load_image_source(str(tmp_path / f"{name}.parquet"))
+        assert source.read(0).tobytes() == picture(3).tobytes()
+
+
+# Captions
+
+
+def test_caption_columns_by_default(tmp_path):
+    columns = {"name": ["n", "n"], "text": [1, 2], "caption": [["a", "b"], []]}
+    source = load_image_source(write_parquet(tmp_path / "x.parquet", columns))
+    assert (source.caption_column, all_captions(source)) == ("caption", [["a", "b"], [""]])
+    del columns["caption"]  # "text" holds numbers
+    assert load_image_source(write_parquet(tmp_path / "y.parquet", columns)).caption_column == "name"
+
+
+def test_class_labels_and_missing_labels(tmp_path):
+    features = Features({"label": ClassLabel(names=["cat", "dog"])})
+    source = load_image_source(write_parquet(tmp_path / "x.parquet", {"label": [1, -1, None]}, features))
+    assert all_captions(source) == [["dog"], [""], [""]]
+
+
+def test_named_caption_column(tmp_path):
+    features = Features({"alt": List(Value("string")), "n": Value("int32"), "caption": Value("string")})
+    path = write_parquet(tmp_path / "x.parquet", {"alt": [["a", None]], "n": [1], "caption": ["c"]}, features)
+    assert load_image_source(path, caption_column="alt").captions(0) == ["a", ""]
+    with pytest.raises(InputError, match=r"no column 'title'; its columns: image, alt, n, caption"):
+        load_image_source(path, caption_column="title")
+    with pytest.raises(InputError, match="must be text"):
+        load_image_source(path, caption_column="n")
+
+
+# Sources that are not there
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./nothing", "../nothing", "~/nothing", "a/b/c", "x.parquet"])
+def test_missing_paths_never_reach_the_network(name, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pictogram.tokenizer.sources.load_dataset", lambda *args, **kwargs: pytest.fail("network"))
+    with pytest.raises(InputError, match="does not exist"):
+        load_image_source(name)
+
+
+def test_name_of_no_dataset_is_one_line(monkeypatch):
+    def offline(name):
+        raise ConnectionError(f"cannot reach {name}\nlong story")
+
+    monkeypatch.setattr("pictogram.tokenizer.sources.load_dataset", offline)
+    with pytest.raises(InputError, match=r"^nobody/nothing is no file.*cannot reach nobody/nothing$"):
+        load_image_source("nobody/nothing")
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "holds no files"),
+        ({"a.txt": "x", "b/c.md": "y"}, "2 files but no pictures"),
+        ({"a.png": png(), "b.parquet": b""}, "1 pictures and 1 parquet files"),
+        ({"a.parquet": b"not parquet"}, "cannot be read"),
+        ({"a.png": png(), "metadata.jsonl": '{"no": 1}'}, "file_name"),
+        ({"a.png": png(), "metadata.jsonl": "no json"}, "cannot be read"),
+    ],
+)
+def test_folders_that_cannot_be_used(files, message, tmp_path):
+    with pytest.raises(InputError, match=message) as raised:
+        load_image_source(str(write_files(tmp_path, files)))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_is_not_parquet(tmp_path):
+    write_files(tmp_path, {"a.png": png()})
+    with pytest.raises(InputError, match="not parquet"):
+        load_image_source(str(tmp_path / "a.png"))
+
+
+def test_no_column_with_pictures(tmp_path):
+    Dataset.from_dict({"a": [1], "b": ["x"]}).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="no column with pictures; its columns: a, b"):
+        load_image_source(str(tmp_path / "x.parquet"))
+
+
+def test_no_rows(tmp_path):
+    Dataset.from_dict({"image": []}, Features({"image": datasets.Image()})).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(InputError, match="no data"):
+        load_image_source(str(tmp_path / "x.parquet"))
+
+
+# Pictures that cannot be read
+
+
+def damaged_folder(tmp_path: Path) -> str:
+    buffer = io.BytesIO()
+    picture(9, (64, 64)).save(buffer, "JPEG")
+    files = {
+        "a.png": png(1),
+        "b_truncated.png": png(2, (64, 64))[:2000],
+        "c_empty.png": b"",
+        "d_page.jpg": "<html></html>",
+        "e_flipped.png": png(3)[:45] + b"\x00" * 40 + png(3)[85:],
+        "f_truncated.jpg": buffer.getvalue()[:1000],
+        "g.png": png(4),
+        "h_really_png.jpg": png(5),
+    }
+    return str(write_files(tmp_path, files))
+
+
+def test_damaged_pictures_are_listed_and_the_rest_kept(tmp_path):
+    source = load_image_source(damaged_folder(tmp_path))
+    steps = []
+    failures = find_unreadable(source, progress=steps.append)
+    assert sum(steps) == len(source) == 8
+    assert [failure.key[0] for failure in failures] == list("bcdef")
+    assert failures[1] == Failure(2, "c_empty.png", "empty file")
+    assert failures[2].reason == "not a picture PIL can read"
+    assert "truncated" in failures[0].reason and "truncated" in failures[4].reason
+    kept = source.without(failures)
+    assert kept.keys == ("a.png", "g.png", "h_really_png.jpg")
+    assert kept.read(2).tobytes() == picture(5).tobytes()
+    assert find_unreadable(kept) == []
+
+
+def test_not_one_readable_picture(tmp_path):
+    write_files(tmp_path, {"a.png": b"", "b.png": "x"})
+    with pytest.raises(InputError, match=r"none of the 2 pictures .*a.png \(empty file\) and 1 more"):
+        find_unreadable(load_image_source(str(tmp_path)))
+
+
+def test_file_that_vanished(tmp_path):
+    source = load_image_source(str(write_files(tmp_path, {"a.png": png()})))
+    (tmp_path / "a.png").unlink()
+    with pytest.raises(UnreadableImage, match="file not found"):
+        source.read(0)
+
+
+@pytest.mark.parametrize("row", [None, {}, {"bytes": None, "path": None}, {"bytes": None, "path": ""}])
+def test_rows_without_a_picture(row):
+    with pytest.raises(UnreadableImage, match="no picture"):
+        decode_row(row)
+
+
+@pytest.mark.parametrize("limit", [63, 20])  # PIL itself would warn at the first and raise at the second
+def test_too_many_pixels(limit, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(UnreadableImage, match="pixels"):
+        decode_row({"bytes": png(), "path": None})
+    assert not recwarn.list
+
+
+# Rows and tensors
+
+
+def test_keys_stay_when_rows_are_left_out():
+    source = load_image_source("embedded").select([5, 3]).select([1])
+    assert (len(source), source.key(0)) == (1, "row-000003")
+    assert source.captions(0) == load_image_source("embedded").captions(3)
+
+
+def test_pixel_dataset_gives_the_processor_s_own_values():
+    source = load_image_source("embedded").select(range(4))
+    processor = ImageTokenizerImageProcessorPil(size={"height": 16, "width": 24})
+    expected = processor([source.read(index) for index in range(4)], return_tensors="pt")["pixel_values"]
+    dataset = PixelDataset(source, processor)
+    for _ in range(2):  # decoded, then from memory
+        assert torch.equal(dataset.pixels(range(4)), expected)
+        assert torch.equal(dataset[2], expected[2])
+    assert dataset.pixels([3, 0]).dtype == torch.float32
+    batches = torch.utils.data.DataLoader(dataset, batch_size=2)
+    assert torch.equal(torch.cat(list(batches)), expected)
+
+
+def test_pixel_dataset_beyond_its_memory(monkeypatch):
+    monkeypatch.setattr(images_module, "_CACHE_BYTES", 3 * 32 * 32 * 2)
+    source = load_image_source("embedded").select(range(4))
+    dataset = PixelDataset(source, ImageTokenizerImageProcessorPil())
+    assert torch.equal(dataset.pixels(range(4)), dataset.pixels(range(4)))
+    assert len(dataset._cache) == 2
+
+
+def test_pixel_dataset_of_several_sizes(tmp_path):
+    write_files(tmp_path, {"a.png": png(0, (8, 4)), "b.png": png(1, (4, 8))})
+    dataset = PixelDataset(load_image_source(str(tmp_path)), ImageTokenizerImageProcessorPil(do_resize=False))
+    assert dataset[0].shape == (3, 4, 8)
+    with pytest.raises(InputError, match="one size"):
+        dataset.pixels([0, 1])
+
+
+def test_load_pixels_leaves_out_what_cannot_be_read(tmp_path):
+    dataset, failures = load_pixels(damaged_folder(tmp_path), "train", ImageTokenizerImageProcessorPil())
+    assert (len(dataset), len(failures)) == (3, 5)
+    assert dataset.pixels(range(3)).shape == (3, 3, 32, 32)
