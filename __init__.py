@@ -1,7 +1,7 @@
 """pictogram: images as a discrete language for transformers.
 
-The names below are the public API. They are imported on first use, so that ``import pictogram`` is quick and needs neither
-torch nor transformers.
+The names below are the public API. They are imported on first use, so that ``import pictogram`` is quick and needs
+neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _HOME = {
     "ImageTokenizer": "tokenizer.model",
 }
 
-__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = ["__version__", *sorted(_HOME)]
 
 
 def __getattr__(name: str) -> Any:

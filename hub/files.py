@@ -21,11 +21,14 @@ def atomic_write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_sibling(path)
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def atomic_write_text(path: str | os.PathLike[str], content: str) -> None:
@@ -42,12 +45,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Reads a JSON file.
 
     Raises:
-        InputError: the file is missing or is not JSON.
+        InputError: the file is missing, cannot be read or is not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not valid JSON: {error}") from None
 
@@ -57,6 +62,7 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields an empty temporary folder beside `path` that replaces it when the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    recover_directory(path)
     temporary = _temporary_sibling(path)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -68,13 +74,29 @@ def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def replace_directory(source: Path, target: Path) -> None:
-    """Renames `source` to `target`; an existing `target` is first moved aside, since rename cannot replace a full folder."""
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    """Renames `source` to `target`, moving an existing `target` aside first: a rename cannot replace a full folder.
+
+    A kill between the two renames leaves no `target`; `recover_directory` then brings the old one back.
+    """
+    recover_directory(target)
+    old = _aside(target)
     if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
         os.replace(target, old)
     os.replace(source, target)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_directory(path: str | os.PathLike[str]) -> None:
+    """Puts a folder back that `replace_directory` had moved aside when its process was killed."""
+    path = Path(path)
+    old = _aside(path)
+    if old.exists() and not path.exists():
+        os.replace(old, path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.old")
 
 
 def _temporary_sibling(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A fingerprint says whether two models give the same codes: sha256 over their tensors and settings in one canonical form."""
+"""Fingerprints say whether two models give the same codes: sha256 over tensors and settings in one canonical form."""
 
 from __future__ import annotations
 

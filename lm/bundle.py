@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from transformers import AutoModelForCausalLM, PreTrainedModel
@@ -25,7 +26,14 @@ from .vocabulary import JointVocabulary
 IMAGE_TOKENIZER = "image_tokenizer"
 """Folder of the image tokenizer inside a bundle."""
 
-_FILES = ("config.json", "model.safetensors", "tokenizer.json", "tokenizer.model", "vocabulary.json")
+_FILES = (
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "vocabulary.json",
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Bundle:
     image_tokenizer: ImageTokenizer
     image_processor: ImageTokenizerImageProcessorPil
 
-    @property
+    @cached_property
     def grammar(self) -> Grammar:
         """The state machine of the vocabulary's documents."""
         return Grammar(self.vocabulary)
@@ -84,13 +92,17 @@ class Bundle:
             what = "is not a folder" if not directory.is_dir() else f"lacks {', '.join(missing)}"
             raise InputError(f"{directory} is not a whole bundle: it {what}")
         try:
-            prior = AutoModelForCausalLM.from_pretrained(directory, local_files_only=True).eval()
+            prior, report = AutoModelForCausalLM.from_pretrained(
+                directory, local_files_only=True, output_loading_info=True
+            )
         except Exception as error:
             raise InputError(f"the prior in {directory} cannot be loaded: {_first_line(error)}") from error
+        if report["missing_keys"]:  # transformers only warns, and draws them at random
+            raise InputError(f"the prior in {directory} lacks weights, such as {min(report['missing_keys'])}")
         loaded = load_image_tokenizer(directory / IMAGE_TOKENIZER)
         text_tokenizer = TextTokenizer((directory / "tokenizer.model").read_bytes())
         vocabulary = JointVocabulary.load(directory)
-        bundle = cls(prior, vocabulary, text_tokenizer, loaded.model, loaded.processor)
+        bundle = cls(prior.eval(), vocabulary, text_tokenizer, loaded.model, loaded.processor)
         bundle._check()
         return bundle
 
@@ -99,6 +111,9 @@ class Bundle:
         embeddings = self.prior.config.vocab_size
         if embeddings != self.vocabulary.vocab_size:
             raise InputError(f"the prior has {embeddings} tokens, but the vocabulary {self.vocabulary.vocab_size}")
+        pieces, text_ids = self.text_tokenizer.vocab_size, len(self.vocabulary.text_range)
+        if pieces != text_ids:
+            raise InputError(f"the text tokenizer has {pieces} pieces, but the vocabulary {text_ids} text ids")
         codes = codes_fingerprint(self.image_tokenizer, self.image_processor)
         if self.vocabulary.codes_fingerprint != codes:
             raise InputError(

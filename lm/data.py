@@ -11,7 +11,7 @@ import torch
 from ..hub.errors import InputError
 from ..tokenizer.batches import derived_generator, global_batch
 from ..tokenizer.codes_dataset import CodesDataset
-from .documents import images_to_ids
+from .documents import ImageSegment, NullSegment, TextSegment, images_to_ids, lay_out
 from .text_tokenizer import TextTokenizer
 from .vocabulary import JointVocabulary
 
@@ -87,10 +87,11 @@ class DocumentBatches:
         self.vocabulary, self.mix, self.batch_size, self.seed = vocabulary, mix, batch_size, seed
         if codes.grids is None or not len(codes):
             raise InputError("training needs codes of pictures of one size, at least one")
-        size = vocabulary.size_of(codes.grids)
-        self.image_start_id = vocabulary.image_start_id(size)
+        self.size = vocabulary.size_of(codes.grids)
         self.image_ids = images_to_ids(vocabulary, codes.codes(range(len(codes))))  # (N, n)
-        self.captions = [[text_tokenizer.encode(caption) for caption in codes.captions(row)] for row in range(len(codes))]
+        self.captions = [
+            [tuple(text_tokenizer.encode(caption)) for caption in codes.captions(row)] for row in range(len(codes))
+        ]
 
     @property
     def max_length(self) -> int:
@@ -116,13 +117,16 @@ class DocumentBatches:
 
     def _document(self, row: int, which: float, direction: float, dropout: float) -> list[int]:
         """One document of a row; the three uniform draws choose the caption, the direction and the loss of the caption."""
-        vocabulary, captions = self.vocabulary, self.captions[row]
+        captions = self.captions[row]
         text = captions[int(which * len(captions))]
-        image = [self.image_start_id, *self.image_ids[row].tolist(), vocabulary.image_end_id]
+        image = ImageSegment(tuple(self.image_ids[row].tolist()), self.size)
         if text and direction < self.mix.image_to_text:
-            return [vocabulary.bos_id, *image, *text, vocabulary.eos_id]
-        words = [vocabulary.null_id] if not text or dropout < self.mix.caption_dropout else text
-        return [vocabulary.bos_id, *words, *image, vocabulary.eos_id]
+            segments = [image, TextSegment(text)]
+        else:
+            words = NullSegment() if not text or dropout < self.mix.caption_dropout else TextSegment(text)
+            segments = [words, image]
+        # Codes and captions were checked once, when they became ids.
+        return [*lay_out(self.vocabulary, segments), self.vocabulary.eos_id]
 
 
 def collate(documents: Sequence[Sequence[int]], pad_id: int) -> DocumentBatch:

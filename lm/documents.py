@@ -105,13 +105,12 @@ def unconditional(vocabulary: JointVocabulary, image_ids: Ids, size: str) -> lis
 
 def text_to_image_prompt(vocabulary: JointVocabulary, text_ids: Ids, size: str) -> list[int]:
     """`<bos> caption <image>`: what stands before the codes. An empty caption gives the unconditional prompt."""
-    prompt = _layout(vocabulary, [_caption(text_ids)])
-    return [*prompt, vocabulary.image_start_id(size)]
+    return [*_checked_layout(vocabulary, [_caption(text_ids)]), vocabulary.image_start_id(size)]
 
 
 def image_to_text_prompt(vocabulary: JointVocabulary, image_ids: Ids, size: str) -> list[int]:
     """`<bos> <image> codes </image>`: what stands before the caption."""
-    return _layout(vocabulary, [ImageSegment(_ints(image_ids), size)])
+    return _checked_layout(vocabulary, [ImageSegment(_ints(image_ids), size)])
 
 
 def build_document(vocabulary: JointVocabulary, segments: Sequence[DocumentSegment]) -> list[int]:
@@ -126,7 +125,20 @@ def build_document(vocabulary: JointVocabulary, segments: Sequence[DocumentSegme
     for segment, follower in pairwise([*segments, None]):
         if isinstance(segment, NullSegment) and not isinstance(follower, ImageSegment):
             raise InputError(f"a NullSegment stands for an image's missing words, but {follower} follows, no image")
-    return [*_layout(vocabulary, segments), vocabulary.eos_id]
+    return [*_checked_layout(vocabulary, segments), vocabulary.eos_id]
+
+
+def lay_out(vocabulary: JointVocabulary, segments: Iterable[DocumentSegment]) -> list[int]:
+    """`<bos>` and the segments, without `<eos>`. Checks nothing: for segments that are known to be sound."""
+    document = [vocabulary.bos_id]
+    for segment in segments:
+        if isinstance(segment, TextSegment):
+            document += segment.ids
+        elif isinstance(segment, ImageSegment):
+            document += [vocabulary.image_start_id(segment.size), *segment.ids, vocabulary.image_end_id]
+        else:
+            document.append(vocabulary.null_id)
+    return document
 
 
 def parse_document(grammar: Grammar, ids: Ids) -> list[DocumentSegment]:
@@ -164,27 +176,21 @@ def _segment_at(grammar: Grammar, ids: tuple[int, ...], position: int) -> tuple[
     return TextSegment(text), len(text)
 
 
-def _layout(vocabulary: JointVocabulary, segments: Iterable[DocumentSegment]) -> list[int]:
-    """`<bos>` and the segments, without `<eos>`."""
-    document = [vocabulary.bos_id]
+def _checked_layout(vocabulary: JointVocabulary, segments: Sequence[DocumentSegment]) -> list[int]:
     for segment in segments:
-        if isinstance(segment, NullSegment):
-            document.append(vocabulary.null_id)
-        elif isinstance(segment, TextSegment):
-            document += _checked_text(vocabulary, segment.ids)
-        else:
-            ids_to_images(vocabulary, torch.tensor([segment.ids], dtype=torch.long), segment.size)  # checks the codes
-            document += [vocabulary.image_start_id(segment.size), *segment.ids, vocabulary.image_end_id]
-    return document
+        if isinstance(segment, TextSegment):
+            _check_text(vocabulary, segment.ids)
+        elif isinstance(segment, ImageSegment):
+            ids_to_images(vocabulary, torch.tensor([segment.ids], dtype=torch.long), segment.size)
+    return lay_out(vocabulary, segments)
 
 
-def _checked_text(vocabulary: JointVocabulary, ids: tuple[int, ...]) -> tuple[int, ...]:
+def _check_text(vocabulary: JointVocabulary, ids: tuple[int, ...]) -> None:
     for id_ in (min(ids, default=0), max(ids, default=0)):
         if not vocabulary.is_text(id_):
             raise InputError(
                 f"{vocabulary.describe(id_)} stands in a text; text ids are below {len(vocabulary.text_range)}"
             )
-    return ids
 
 
 def _caption(text_ids: Ids) -> TextSegment | NullSegment:

@@ -31,12 +31,13 @@ class PriorSize:
 
 
 PRIOR_SIZES = {
+    "pico": PriorSize(128, 3, 352),
     "nano": PriorSize(128, 6, 352),
     "small": PriorSize(192, 8, 512),
     "base": PriorSize(256, 8, 704),
     "large": PriorSize(512, 12, 1408),
 }
-"""The one dial for size: about 1.2, 3.4, 6.2 and 34 million parameters beside the embeddings."""
+"""The one dial for size: about 0.6, 1.2, 3.4, 6.2 and 34 million parameters beside the embeddings."""
 
 
 def prior_config(vocabulary: JointVocabulary, size: str, max_length: int) -> Qwen3Config:
@@ -102,7 +103,6 @@ def _place_embeddings(
     projection = torch.randn(vectors.shape[1], embeddings.shape[1], generator=generator)
     rows = vectors.detach().cpu().float() @ projection  # (K, width)
     rows = rows - rows.mean(0)
-    spread = rows.std() if len(rows) > 1 else torch.zeros(())
-    # Alike codes start alike; a codebook of one code, or of equal ones, keeps its random row.
-    if spread > 0:
-        embeddings[ids] = (rows / spread * model.config.initializer_range).to(embeddings)
+    # Alike codes start alike; a codebook of one code, or of equal ones, keeps its random rows.
+    if (vectors != vectors[0]).any():
+        embeddings[ids] = (rows / rows.std() * model.config.initializer_range).to(embeddings)

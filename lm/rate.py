@@ -68,7 +68,8 @@ def measure_rate(
         for document in group:
             grammar.state_after(document)
         input_ids = collate(group, grammar.vocabulary.pad_id).input_ids
-        logits = model(input_ids=input_ids.to(model.device)).logits[:, :-1].float().cpu()  # (B, T - 1, V)
+        logits = model(input_ids=input_ids.to(model.device)).logits[:, :-1]  # (B, T - 1, V)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32)).cpu()
         slots = grammar.slots(input_ids)
         legal_set, kind = slots.legal_set[:, 1:], slots.kind[:, 1:]
         counted = input_ids[:, 1:] != grammar.vocabulary.pad_id

@@ -8,7 +8,7 @@ layer that are legal at a place are computed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -81,7 +81,14 @@ class _Row:
 
 
 def uniforms(seeds: Sequence[int], count: int) -> torch.Tensor:
-    """(B, count) float64 uniform numbers; row i depends on `seeds[i]` only."""
+    """(B, count) float64 uniform numbers; row i depends on `seeds[i]` only.
+
+    Raises:
+        InputError: a seed outside 0..2**63 - 1.
+    """
+    for seed in seeds:
+        if not 0 <= seed < 2**63:
+            raise InputError(f"seeds must be 0 or more and below 2**63, got {seed}")
     rows = [torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds]
     return torch.stack(rows) if rows else torch.empty(0, count, dtype=torch.float64)
 
@@ -96,6 +103,7 @@ def sample(
     *,
     stop: Callable[[int], bool],
     unconditional: Sequence[Sequence[int]] | None = None,
+    exclude: Collection[int] = (),
 ) -> Samples:
     """Continues every prompt until `stop` or until the draws are used up.
 
@@ -107,6 +115,8 @@ def sample(
         sampling: how to draw.
         stop: of an id; a token for which it is true ends its row and is not kept.
         unconditional: B prompts without the condition; needed, and used, when `guidance_scale` is not 1.
+        exclude: ids that are not drawn, and do not count for `bits`, though the grammar allows them. Something must
+            remain legal everywhere.
 
     Raises:
         InputError: an illegal prompt, guidance without unconditional prompts, or more tokens than the model's context.
@@ -118,9 +128,10 @@ def sample(
         raise InputError(f"guidance_scale {sampling.guidance_scale} needs prompts without the condition")
     rows = [_Row(grammar.state_after(prompt)) for prompt in prompts]
     cached = _CachedModel(model, [*prompts, *(unconditional or ())] if guided else prompts, draws.shape[1])
+    excluded = torch.tensor(sorted(exclude), dtype=torch.int64)
     bits = torch.zeros(len(rows), dtype=torch.float64)
     for step in range(draws.shape[1]):
-        columns, legal = _legal_columns(grammar, rows)
+        columns, legal = _legal_columns(grammar, rows, excluded)
         logits = cached.logits(columns).masked_fill(~legal.repeat(1 + guided, 1), -torch.inf)  # (B or 2B, n)
         conditional = logits[: len(rows)]
         scores = _guide(conditional, logits[len(rows) :], sampling.guidance_scale) if guided else conditional
@@ -130,8 +141,8 @@ def sample(
         bits += torch.where(torch.tensor([row.done for row in rows]), 0.0, spent.cpu())
         for row, id_ in zip(rows, ids.tolist(), strict=True):
             row.take(id_, grammar, stop)
-        if all(row.done for row in rows):
-            break
+        if step + 1 == draws.shape[1] or all(row.done for row in rows):
+            break  # nobody reads what would follow
         cached.append(ids.repeat(1 + guided))
     return Samples([row.token_ids for row in rows], bits)
 
@@ -163,12 +174,12 @@ def _truncate(probabilities: torch.Tensor, sampling: SamplingConfig) -> torch.Te
     """Sets to zero what top-k and top-p leave out; both count on the whole distribution, ties go to the lower id."""
     if not 0 < sampling.top_k < probabilities.shape[1] and sampling.top_p == 1:
         return probabilities
-    ordered, columns = probabilities.sort(-1, descending=True, stable=True)
+    ordered, columns = probabilities.sort(dim=-1, descending=True, stable=True)
     keep = torch.ones_like(ordered, dtype=torch.bool)
     if sampling.top_k:
         keep[:, sampling.top_k :] = False
     if sampling.top_p < 1:
-        keep &= ordered.cumsum(-1) - ordered < sampling.top_p
+        keep &= F.pad(ordered.cumsum(-1)[:, :-1], (1, 0)) < sampling.top_p  # the share of all that come before
     return probabilities * torch.zeros_like(keep).scatter(1, columns, keep)
 
 
@@ -178,10 +189,13 @@ def _guide(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float)
     return torch.where(conditional == -torch.inf, conditional, guided)
 
 
-def _legal_columns(grammar: Grammar, rows: Sequence[_Row]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ids that are legal in any unfinished row (n,), and which of them are in which row (B, n)."""
+def _legal_columns(
+    grammar: Grammar, rows: Sequence[_Row], excluded: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ids that may be drawn in any unfinished row (n,), and which of them are legal in which row (B, n)."""
     sets = {grammar.set_index(row.state) for row in rows if not row.done}
     columns = torch.cat([grammar.legal_sets[index] for index in sorted(sets)]).unique()
+    columns = columns[~torch.isin(columns, excluded)]
     if len(sets) == 1:
         return columns, torch.ones(len(rows), len(columns), dtype=torch.bool)
     # A finished row keeps all columns: its draws are thrown away, and an empty row would have no distribution.
@@ -214,10 +228,11 @@ class _CachedModel:
         self._forward(ids[:, None], position)
 
     def logits(self, columns: torch.Tensor) -> torch.Tensor:
-        """(B, n) float32 logits of the next token, for n ids only."""
+        """(B, n) logits of the next token, for n ids only; float32, or float64 if the model is."""
         weight = self.model.get_output_embeddings().weight
         assert isinstance(weight, torch.Tensor)
-        return F.linear(self.hidden, weight[columns.to(weight.device)]).float().cpu()
+        logits = F.linear(self.hidden, weight[columns.to(weight.device)])
+        return logits.to(torch.promote_types(logits.dtype, torch.float32)).cpu()
 
     def _forward(self, input_ids: torch.Tensor, positions: torch.Tensor) -> None:
         device = self.model.device

@@ -28,6 +28,9 @@ SPACE_SYMBOL = "\u2581"  # sentencepiece's spelling of a space inside a piece
 
 FIXED_PIECES = ("<unk>", *(f"<0x{byte:02X}>" for byte in range(256)))  # ids 0 to 256; no merge makes or uses them
 
+MIN_TEXT_VOCAB_SIZE = len(FIXED_PIECES) + 1
+"""The fixed pieces and the space."""
+
 _LINE_LENGTH = 4096  # characters; longer training lines are cut, for sentencepiece would drop them silently
 _MAX_BYTES_PER_CHARACTER = 4  # UTF-8
 
@@ -46,7 +49,7 @@ def train_text_tokenizer(captions: Iterable[str], vocab_size: int) -> bytes:
     Raises:
         InputError: `vocab_size` is too small.
     """
-    if vocab_size <= len(FIXED_PIECES):
+    if vocab_size < MIN_TEXT_VOCAB_SIZE:
         raise InputError(f"vocab_size is {vocab_size}, but <unk>, 256 bytes and one character need at least 258")
     captions = list(captions)
     num_characters = max(1, (vocab_size - len(FIXED_PIECES)) // 2)

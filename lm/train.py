@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from ..hub.errors import InputError
 from ..hub.files import read_json
+from ..tokenizer.accelerators import PRECISIONS, start_accelerator, tracker_names
 from ..tokenizer.batches import process_slice
 from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
-from ..tokenizer.command_line import command, option, run_command
+from ..tokenizer.command_line import check_options, command, option, run_command, seed_option
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.loading import LoadedImageTokenizer, load_image_tokenizer
 from ..tokenizer.progress import progress_bar
@@ -30,8 +30,9 @@ from ..tokenizer.schedule import set_learning_rate, warmup_stable_decay
 from .bundle import Bundle
 from .data import IGNORED, DocumentBatch, DocumentBatches, DocumentMix
 from .grammar import KIND_LEVEL, KIND_TEXT, Grammar
-from .model import build_prior
-from .text_tokenizer import TextTokenizer, train_text_tokenizer
+from .model import PRIOR_SIZES, build_prior
+from .order import ORDERS
+from .text_tokenizer import MIN_TEXT_VOCAB_SIZE, TextTokenizer, train_text_tokenizer
 from .vocabulary import JointVocabulary
 
 
@@ -46,23 +47,35 @@ class PriorTrainingConfig:
     tokenizer: str = option("image-tokenizer", "Folder of the image tokenizer that made the codes.")
     output: str = option("bundle", "Folder for the trained bundle; training again into it goes on.")
     split: str = option("train", "Split of the codes to train on.")
-    order: str = option("level", 'Order of the codes: "level" (coarse grid, then finer) or "pyramid".')
-    size: str = option("nano", "Size of the prior: nano, small, base or large.")
-    text_vocab_size: int = option(1024, "Most text pieces; fewer if the captions need fewer.")
-    image_to_text: float = option(0.3, "Share of documents with the picture before its caption.")
-    caption_dropout: float = option(0.1, "Share of the other documents that lose their caption, for guidance.")
-    num_steps: int = option(3000, "Training steps.")
-    batch_size: int = option(64, "Documents per step, over all processes.")
-    learning_rate: float = option(2e-3, "Peak learning rate.")
-    warmup_steps: int = option(100, "Steps of linear warm-up.")
-    decay_share: float = option(0.4, "Share of the steps, at the end, over which the rate falls to zero.")
-    weight_decay: float = option(0.1, "AdamW weight decay of the matrices (not of embeddings and gains).")
-    max_grad_norm: float = option(1.0, "Gradient norm above which gradients are scaled down.")
-    seed: int = option(0, "Seed of everything random.")
-    checkpoint_every: int = option(500, "Steps between checkpoints.")
-    log_every: int = option(50, "Steps between lines of metrics.jsonl.")
-    mixed_precision: str = option("no", '"no", "fp16" or "bf16"; on a CPU "no" is the fast one.')
+    order: str = option("level", 'Order of the codes: "level" (coarse grid, then finer) or "pyramid".', one_of=ORDERS)
+    size: str = option("nano", "Size of the prior: pico, nano, small, base or large.", one_of=PRIOR_SIZES)
+    text_vocab_size: int = option(
+        1024, "Most text pieces; fewer if the captions need fewer.", at_least=MIN_TEXT_VOCAB_SIZE
+    )
+    image_to_text: float = option(0.3, "Share of documents with the picture before its caption.", at_least=0, at_most=1)
+    caption_dropout: float = option(
+        0.1, "Share of the other documents that lose their caption, for guidance.", at_least=0, at_most=1
+    )
+    num_steps: int = option(3000, "Training steps.", at_least=1)
+    batch_size: int = option(64, "Documents per step, over all processes.", at_least=1)
+    learning_rate: float = option(2e-3, "Peak learning rate.", above=0)
+    warmup_steps: int = option(100, "Steps of linear warm-up.", at_least=0)
+    decay_share: float = option(
+        0.4, "Share of the steps, at the end, over which the rate falls to zero.", at_least=0, at_most=1
+    )
+    weight_decay: float = option(0.1, "AdamW weight decay of the matrices (not of embeddings and gains).", at_least=0)
+    max_grad_norm: float = option(1.0, "Gradient norm above which gradients are scaled down.", above=0)
+    seed: int = seed_option()
+    checkpoint_every: int = option(500, "Steps between checkpoints.", at_least=1)
+    log_every: int = option(50, "Steps between lines of metrics.jsonl.", at_least=1)
+    mixed_precision: str = option(
+        "no", '"no", "fp16" or "bf16"; on a CPU "no" is the fast one.', one_of=PRECISIONS
+    )
     trackers: str = option("", "accelerate trackers to report to, such as tensorboard or wandb, comma-separated.")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        tracker_names(self.trackers)
 
     def settings(self) -> dict[str, Any]:
         """What a resumed run must agree on: everything but where things lie and how often it reports."""
@@ -118,11 +131,7 @@ class _Trainer:
         mix: DocumentMix,
     ):
         self.config, self.folder, self.image_tokenizer = config, folder, image_tokenizer
-        self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
-            log_with=config.trackers.split(",") if config.trackers else None,
-            project_dir=config.output,
-        )
+        self.accelerator = start_accelerator(config.mixed_precision, config.trackers, config.output)
         set_seed(config.seed)
         captions = [caption for row in range(len(codes)) for caption in codes.captions(row)]
         self.text_tokenizer = TextTokenizer(train_text_tokenizer(captions, config.text_vocab_size))

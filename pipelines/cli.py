@@ -122,7 +122,8 @@ def caption(
         rows = zip(images, result.captions, bits, strict=True)
         print_result({"captions": [{"file": f, "caption": c, "bits": b} for f, c, b in rows]}, json_output)
     else:
-        print_result(dict(zip(images, result.captions, strict=True)), json_output)
+        for image, words in zip(images, result.captions, strict=True):
+            print(f"{image}: {words}")
 
 
 evaluate = new_app("Score an image tokenizer, a prior, or the names a bundle has learned.")

@@ -19,7 +19,7 @@ from ..lm.bundle import Bundle
 from ..lm.train import PriorTrainingConfig, train_prior
 from ..tokenizer.batches import derived_generator
 from ..tokenizer.codes_dataset import load_codes
-from ..tokenizer.command_line import option
+from ..tokenizer.command_line import check_options, option, seed_option
 from ..tokenizer.evaluation import evaluate_tokenizer
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.images import PixelDataset, load_pixels
@@ -33,6 +33,7 @@ from .tokenize import TokenizeConfig, tokenize
 
 _NUM_SAMPLES = 16
 _NUM_RECONSTRUCTIONS = 8
+_RESULTS = ("report.json", "samples.png", "reconstructions.png")
 
 
 @dataclass(kw_only=True)
@@ -40,17 +41,24 @@ class DemoConfig:
     """What the demo's numbers depend on, and where it writes."""
 
     output: str = option("pictogram-demo", "Folder for everything the demo makes; the same folder again goes on.")
-    seed: int = option(0, "Seed of everything random.")
-    tokenizer_steps: int = option(2000, "Training steps of the image tokenizer.")
-    prior_steps: int = option(3000, "Training steps of the prior.")
-    guidance_scale: float = option(3.0, "Guidance of the samples.")
+    seed: int = seed_option()
+    tokenizer_steps: int = option(3000, "Training steps of the image tokenizer.", at_least=1)
+    prior_steps: int = option(1800, "Training steps of the prior.", at_least=1)
+    guidance_scale: float = option(3.0, "Guidance of the samples.", at_least=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def settings(self) -> dict[str, Any]:
+        """What the numbers depend on: all but the folder."""
+        return {key: value for key, value in asdict(self).items() if key != "output"}
 
     def tokenizer_config(self) -> TokenizerTrainingConfig:
         """17 codes a picture: few codes are learned fast."""
         return TokenizerTrainingConfig(
             output=f"{self.output}/image-tokenizer",
             strides="image,8",
-            codebook_sizes="64,512",
+            codebook_sizes="256,512",
             patch_size=8,
             hidden_size=128,
             num_blocks=1,
@@ -66,6 +74,10 @@ class DemoConfig:
             codes=f"{self.output}/codes",
             tokenizer=f"{self.output}/image-tokenizer",
             output=f"{self.output}/bundle",
+            size="pico",
+            text_vocab_size=2048,
+            image_to_text=0.15,
+            learning_rate=4e-3,
             num_steps=self.prior_steps,
             checkpoint_every=250,
             seed=self.seed,
@@ -75,11 +87,15 @@ class DemoConfig:
 def run_demo(config: DemoConfig) -> dict[str, Any]:
     """Runs the chain, or what is left of it, and returns the report that it also writes to `report.json`.
 
+    A finished demo only returns its report.
+
     Raises:
         InputError: the folder belongs to something else, or to a demo with other settings.
     """
     folder = Path(config.output)
     _claim(folder, config)
+    if all((folder / name).exists() for name in _RESULTS):
+        return read_json(folder / "report.json")
     stages = Stages(folder)
     with stages.stage("tokenizer", "1/5 training the image tokenizer on 1806 pictures"):
         train_tokenizer(config.tokenizer_config())
@@ -94,21 +110,26 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         _draw(folder, bundle, config, train, test)
     with stages.stage("scores", "5/5 scoring"):
         scores = _scores(bundle, config, train, test)
-    report = {**scores, "seed": config.seed, "settings": asdict(config), "stages": stages.costs, "versions": _versions()}
+    report = {**scores, "seed": config.seed, "settings": config.settings(), "stages": stages.costs, "versions": _versions()}
     write_json(folder / "report.json", report)
     return report
 
 
 def _claim(folder: Path, config: DemoConfig) -> None:
     """A folder belongs to one demo with one set of settings."""
-    settings = {key: value for key, value in asdict(config).items() if key != "output"}
+    settings = config.settings()
     marker = folder / "demo.json"
     if marker.exists():
         if (found := read_json(marker)) != settings:
             raise InputError(f"{folder} holds a demo with settings {found}, not {settings}; give another --output")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or _visible(folder)):
         raise InputError(f"{folder} exists and holds no demo; give another --output")
     write_json(marker, settings)
+
+
+def _visible(folder: Path) -> list[Path]:
+    """Its entries but hidden ones: a demo killed while it wrote its first file leaves a temporary one."""
+    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
 
 
 def _tokenize_config(config: DemoConfig, split: str) -> TokenizeConfig:

@@ -13,10 +13,14 @@ from PIL import Image
 from ..hub.errors import InputError
 from ..lm.bundle import Bundle
 from ..lm.documents import image_to_text_prompt, images_to_ids
-from ..lm.sampler import SamplingConfig, sample, uniforms
+from ..lm.sampler import Samples, SamplingConfig, sample, uniforms
 from ..tokenizer.images import decode_row
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.rgb import to_rgb
+from .text_to_image import check_positive
+
+_MAX_NEW_TOKENS = 48
+"""Text pieces of a caption when the caller names no limit."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class ImageToTextPipeline:
         temperature: float = 0.0,
         top_k: int = 0,
         top_p: float = 1.0,
-        max_new_tokens: int = 48,
+        max_new_tokens: int | None = None,
         batch_size: int = 50,
         progress: bool = False,
     ) -> ImageToTextOutput:
@@ -75,7 +79,7 @@ class ImageToTextPipeline:
             temperature: 0 takes the most likely piece each time.
             top_k: draws from the k most likely pieces only; 0 from all.
             top_p: draws from the most likely pieces that hold this share of the chances.
-            max_new_tokens: longest caption, text pieces.
+            max_new_tokens: longest caption, text pieces; by default 48, or what the model's context has room for.
             batch_size: pictures at a time.
             progress: shows a bar on a terminal.
 
@@ -84,17 +88,17 @@ class ImageToTextPipeline:
         """
         sampling = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
         pictures = [images] if isinstance(images, str | os.PathLike | Image.Image) else list(images)
-        if not pictures or batch_size < 1 or max_new_tokens < 1:
-            got = f"{len(pictures)}, batch_size {batch_size}, max_new_tokens {max_new_tokens}"
-            raise InputError(f"at least one picture, batch_size and max_new_tokens of at least 1 are expected, got {got}")
-        opened = [_open(picture) for picture in pictures]
+        if not pictures:
+            raise InputError("at least one picture is expected, got none")
+        check_positive("batch_size", batch_size)
+        check_positive("max_new_tokens", _MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens)
+        opened = [_open(picture, self.bundle.image_processor.background_colour) for picture in pictures]
         captions, bits = [], []
         with progress_bar("captions", len(opened), enabled=progress) as advance:
             for first in range(0, len(opened), batch_size):
                 group = opened[first : first + batch_size]
                 prompts = self._prompts(group)
-                draws = uniforms(range(seed + first, seed + first + len(group)), max_new_tokens)
-                samples = sample(self.bundle.prior, self.grammar, prompts, draws, sampling, stop=self._ends)
+                samples = self._draw(prompts, range(seed + first, seed + first + len(group)), max_new_tokens, sampling)
                 captions += [self.bundle.text_tokenizer.decode(ids) for ids in samples.token_ids]
                 bits.append(samples.bits)
                 advance(len(group))
@@ -102,25 +106,44 @@ class ImageToTextPipeline:
 
     def _prompts(self, images: list[Image.Image]) -> list[list[int]]:
         vocabulary, model = self.bundle.vocabulary, self.bundle.image_tokenizer
-        pixel_values = self.bundle.image_processor(images, return_tensors="pt")["pixel_values"]
-        codes = tuple(level.cpu() for level in model.encode(pixel_values.to(model.device)))
-        size = vocabulary.size_of([level.shape[-2:] for level in codes])
-        return [image_to_text_prompt(vocabulary, ids, size) for ids in images_to_ids(vocabulary, codes)]
+        processor = self.bundle.image_processor
+        prompts = []
+        for group in [images] if processor.do_resize else [[image] for image in images]:  # native sizes differ
+            pixel_values = processor(group, return_tensors="pt")["pixel_values"]
+            codes = tuple(level.cpu() for level in model.encode(pixel_values.to(model.device)))
+            size = vocabulary.size_of([level.shape[-2:] for level in codes])
+            prompts += [image_to_text_prompt(vocabulary, ids, size) for ids in images_to_ids(vocabulary, codes)]
+        return prompts
 
-    def _ends(self, id_: int) -> bool:
-        """A caption ends with the document, or where another picture would begin."""
-        return not self.bundle.vocabulary.is_text(id_)
+    def _draw(
+        self, prompts: list[list[int]], seeds: range, max_new_tokens: int | None, sampling: SamplingConfig
+    ) -> Samples:
+        vocabulary, prior = self.bundle.vocabulary, self.bundle.prior
+        if max_new_tokens is None:
+            room = prior.config.max_position_embeddings - max(map(len, prompts))
+            max_new_tokens = max(1, min(_MAX_NEW_TOKENS, room))
+        # The grammar would let another picture follow. A caption is text and its end.
+        pictures = [vocabulary.null_id, *map(vocabulary.image_start_id, vocabulary.sizes)]
+        return sample(
+            prior,
+            self.grammar,
+            prompts,
+            uniforms(seeds, max_new_tokens),
+            sampling,
+            stop=lambda id_: id_ == vocabulary.eos_id,
+            exclude=pictures,
+        )
 
 
 Picture = Image.Image | str | os.PathLike[str]
 
 
-def _open(picture: Picture) -> Image.Image:
-    if isinstance(picture, Image.Image):
-        return to_rgb(picture)
-    if not Path(picture).is_file():
-        raise InputError(f"{picture} is not a file; expected a picture")
+def _open(picture: Picture, background: tuple[int, int, int]) -> Image.Image:
     try:
-        return decode_row({"bytes": Path(picture).read_bytes(), "path": None})
-    except InputError as error:
-        raise InputError(f"{picture} cannot be read: {error}") from None
+        if isinstance(picture, Image.Image):
+            return to_rgb(picture, background)
+        if not Path(picture).is_file():
+            raise InputError("it is not a file")
+        return decode_row({"bytes": Path(picture).read_bytes(), "path": None}, background)
+    except (InputError, OSError) as error:  # PIL reads a file's pixels late, so an opened picture may fail as well
+        raise InputError(f"{picture} cannot be read as a picture: {error}") from error

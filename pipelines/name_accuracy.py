@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
+from ..hub.errors import InputError
 from ..lm.bundle import Bundle
 from ..tokenizer.batches import derived_generator
 from ..tokenizer.evaluation import to_8bit
 from ..tokenizer.images import PixelDataset
 from ..tokenizer.model import ImageCodes
-from .text_to_image import TextToImagePipeline
+from .text_to_image import TextToImagePipeline, check_positive
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,15 @@ def measure_name_accuracy(
         seed: of the choice of captions and of the samples.
         num_captions: captions to try, at most one per picture.
         guidance_scale: of the main figure.
+
+    Raises:
+        InputError: `num_captions` below 1, or pictures without captions.
     """
-    rows = torch.randperm(len(dataset), generator=derived_generator(seed, "name accuracy"))[:num_captions].tolist()
+    check_positive("num_captions", num_captions)
+    order = torch.randperm(len(dataset), generator=derived_generator(seed, "name accuracy")).tolist()
+    rows = [row for row in order if dataset.source.captions(row)[0]][:num_captions]
+    if not rows:
+        raise InputError(f"{dataset.source.name} has no captions, so there are no names to recall")
     captions = [dataset.source.captions(row)[0] for row in rows]
     pipeline = TextToImagePipeline(bundle)
     training = to_8bit(dataset.pixels(range(len(dataset))))
@@ -91,7 +99,9 @@ def _decode(bundle: Bundle, codes: ImageCodes) -> torch.Tensor:
 
 def _nearest(pictures: torch.Tensor, training: torch.Tensor) -> list[int]:
     """Index of the training picture with the smallest squared error to each picture."""
-    return torch.cdist(pictures.flatten(1), training.flatten(1)).argmin(1).tolist()
+    # In float64 the sums of whole numbers are exact: of equally near pictures the first is taken on every machine.
+    a, b = pictures.flatten(1).double(), training.flatten(1).double()
+    return (b.square().sum(1) - 2 * a @ b.T).argmin(1).tolist()
 
 
 def _share(captions: Sequence[str], nearest: Sequence[Sequence[str]]) -> float:

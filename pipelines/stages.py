@@ -1,4 +1,4 @@
-"""A chain of stages in one folder, each measured, and skipped when it was finished before."""
+"""A chain of stages in one folder, each measured over all runs that worked on it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 from rich.console import Console
@@ -17,6 +16,7 @@ from rich.console import Console
 from ..hub.files import read_json, write_json
 
 _SAMPLING_SECONDS = 0.1
+_SAVING_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class StageCost:
     """What a stage took.
 
     Attributes:
-        seconds: wall-clock, over all runs that worked on it and ended by themselves.
-        peak_memory_mb: most resident memory of the process while it ran, megabytes.
+        seconds: wall-clock, summed over all runs that worked on it; of a killed run up to 5 seconds are lost.
+        peak_memory_mb: most resident memory of the process while it ran, megabytes, over the same runs.
+        done: whether it ended without an error.
     """
 
-    seconds: float
-    peak_memory_mb: float
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+    done: bool = False
 
 
 class Stages:
@@ -41,45 +43,70 @@ class Stages:
 
     def __init__(self, folder: str | os.PathLike[str]):
         self.path = Path(folder) / "stages.json"
-        self._costs: dict[str, Any] = read_json(self.path) if self.path.exists() else {}
+        stored = read_json(self.path) if self.path.exists() else {}
+        self._costs = {name: StageCost(**cost) for name, cost in stored.items()}
         self._console = Console(stderr=True)
 
     @contextlib.contextmanager
     def stage(self, name: str, description: str) -> Iterator[None]:
-        """Announces and measures the block; its cost is stored when it ends without an error.
+        """Announces and measures the block.
 
-        The block runs in any case, and must itself be quick when its result is there already.
+        The block runs in any case, and must itself be quick when its result is there already; its cost then stays what
+        it was.
         """
-        done = name in self._costs
-        self._console.print(f"{description}{' (done before)' if done else ''}", highlight=False)
-        with _peak_memory() as peak:
-            started = time.perf_counter()
+        before = self._costs.get(name, StageCost())
+        self._console.print(f"{description}{' (done before)' if before.done else ''}", highlight=False)
+        if before.done:
             yield
-            seconds = time.perf_counter() - started
-        if not done:
-            self._costs[name] = asdict(StageCost(round(seconds, 1), round(peak[0] / 1e6, 1)))
-            write_json(self.path, self._costs)
+            return
+
+        def store(seconds: float, peak_bytes: int, done: bool = False) -> None:
+            peak_mb = max(before.peak_memory_mb, round(peak_bytes / 1e6, 1))
+            self._costs[name] = StageCost(round(before.seconds + seconds, 1), peak_mb, done)
+            write_json(self.path, {stage: asdict(cost) for stage, cost in self._costs.items()})
+
+        meter = _Meter(store)
+        try:
+            yield
+        finally:
+            meter.stop()
+            store(meter.seconds, meter.peak_bytes)
+        store(meter.seconds, meter.peak_bytes, done=True)
 
     @property
     def costs(self) -> dict[str, dict[str, float]]:
-        """Per finished stage, the fields of `StageCost`."""
-        return dict(self._costs)
+        """Per finished stage, seconds and peak memory."""
+        return {
+            name: {"seconds": cost.seconds, "peak_memory_mb": cost.peak_memory_mb}
+            for name, cost in self._costs.items()
+            if cost.done
+        }
 
 
-@contextlib.contextmanager
-def _peak_memory() -> Iterator[list[int]]:
-    """Yields a one-element list that holds the most resident bytes seen while the block runs."""
-    process, peak, stop = psutil.Process(), [0], threading.Event()
+class _Meter:
+    """Watches time and memory from its making until `stop`, and saves both every few seconds in case of a kill.
 
-    def watch() -> None:
-        while not stop.is_set():
-            peak[0] = max(peak[0], process.memory_info().rss)
-            stop.wait(_SAMPLING_SECONDS)
+    Args:
+        save: called with seconds so far and the most resident bytes seen.
+    """
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield peak
-    finally:
-        stop.set()
-        watcher.join()
+    def __init__(self, save: Callable[[float, int], None]):
+        self._save, self._started, self._stopped = save, time.perf_counter(), threading.Event()
+        self.peak_bytes = psutil.Process().memory_info().rss
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """Ends the watch."""
+        self.seconds = time.perf_counter() - self._started
+        self._stopped.set()
+        self._watcher.join()
+
+    def _watch(self) -> None:
+        process, saved = psutil.Process(), self._started
+        while not self._stopped.wait(_SAMPLING_SECONDS):
+            self.peak_bytes = max(self.peak_bytes, process.memory_info().rss)
+            now = time.perf_counter()
+            if now - saved > _SAVING_SECONDS:
+                self._save(now - self._started, self.peak_bytes)
+                saved = now

@@ -98,7 +98,7 @@ class TextToImagePipeline:
         size = next(iter(self.bundle.vocabulary.sizes)) if size is None else size
         samples: list[Samples] = []
         with progress_bar("pictures", len(repeated), enabled=progress) as advance:
-            for first in range(0, len(repeated), _positive("batch_size", batch_size)):
+            for first in range(0, len(repeated), check_positive("batch_size", batch_size)):
                 part = slice(first, first + batch_size)
                 samples.append(self._draw(repeated[part], seeds[part], size, sampling))
                 advance(len(repeated[part]))
@@ -130,7 +130,7 @@ def _repeat(prompts: str | Sequence[str], num_images: int) -> list[str]:
     prompts = [prompts] if isinstance(prompts, str) else list(prompts)
     if not prompts:
         raise InputError("at least one prompt is expected, got none")
-    return [prompt for prompt in prompts for _ in range(_positive("num_images", num_images))]
+    return [prompt for prompt in prompts for _ in range(check_positive("num_images", num_images))]
 
 
 def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
@@ -141,7 +141,8 @@ def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
     return list(seed)
 
 
-def _positive(name: str, value: int) -> int:
+def check_positive(name: str, value: int) -> int:
+    """Returns `value`, or raises `InputError` if it is below 1."""
     if value < 1:
         raise InputError(f"{name} must be at least 1, got {value}")
     return value

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..tokenizer.codes_dataset import CodesManifest, write_codes
-from ..tokenizer.command_line import command, option
+from ..tokenizer.command_line import check_options, command, option
 from ..tokenizer.images import load_image_source
 from ..tokenizer.loading import load_image_tokenizer
 from ..tokenizer.progress import progress_bar
@@ -21,8 +21,11 @@ class TokenizeConfig:
     caption_column: str = option("", "Column with the captions; by default caption, text, name, or a class label.")
     model: str = option("image-tokenizer", "Folder of the image tokenizer.")
     output: str = option("codes", "Folder for the codes; the same folder again goes on, another split is added.")
-    batch_size: int = option(64, "Pictures encoded at once.")
-    rows_per_shard: int = option(4096, "Pictures behind each parquet file.")
+    batch_size: int = option(64, "Pictures encoded at once.", at_least=1)
+    rows_per_shard: int = option(4096, "Pictures behind each parquet file.", at_least=1)
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 def tokenize(config: TokenizeConfig) -> CodesManifest:

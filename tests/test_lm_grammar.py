@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from pictogram.hub.errors import InputError
 from pictogram.lm.documents import ImageSegment, NullSegment, TextSegment, build_document, images_to_ids
 from pictogram.lm.grammar import (

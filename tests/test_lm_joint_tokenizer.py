@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer, Qwen3Config
+
 from pictogram.hub.errors import InputError
 from pictogram.lm.documents import text_to_image_prompt
 from pictogram.lm.joint_tokenizer import joint_tokenizer, save_joint_tokenizer
 from pictogram.lm.segments import Segment
 from pictogram.lm.text_tokenizer import SPACE_SYMBOL, TextTokenizer, train_text_tokenizer
 from pictogram.lm.vocabulary import JointVocabulary
-from transformers import AutoTokenizer, Qwen3Config
 
 WORDS = ["grinning", "face", "with", "eyes", "of", "abab", "aaaa", "banana", "café", "1234"]
 WORDS += ["日本の旗", "顔", "हँसता", "चेहरा", "😀😀", "👩\u200d🚒"]

@@ -1,11 +1,12 @@
 import pytest
 import torch
+from transformers import LogitsProcessorList, Qwen3Config, Qwen3ForCausalLM
+
 from pictogram.hub.errors import InputError
 from pictogram.lm.documents import ImageSegment, parse_document, text_to_image_prompt
 from pictogram.lm.grammar import Grammar
 from pictogram.lm.processor import GrammarLogitsProcessor
 from pictogram.lm.vocabulary import JointVocabulary
-from transformers import LogitsProcessorList, Qwen3Config, Qwen3ForCausalLM
 
 SMALL = ((1, 1), (2, 2))
 WIDE = ((1, 1), (1, 2))

@@ -2,6 +2,7 @@ import pytest
 import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from pictogram.hub.errors import InputError
 from pictogram.lm.text_tokenizer import FIXED_PIECES, SPACE_SYMBOL, TextTokenizer, train_text_tokenizer
 

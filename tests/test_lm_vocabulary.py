@@ -3,6 +3,7 @@ import json
 
 import pytest
 import torch
+
 from pictogram.hub.errors import InputError
 from pictogram.lm.vocabulary import JointVocabulary, size_name
 

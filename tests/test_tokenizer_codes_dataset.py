@@ -9,6 +9,8 @@ import pyarrow.parquet
 import pytest
 import torch
 from datasets import Dataset, Features, List, Value, load_dataset
+from PIL import Image
+
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.codes_dataset import load_codes, write_codes
 from pictogram.tokenizer.codes_manifest import MANIFEST_NAME, CodesManifest
@@ -18,7 +20,6 @@ from pictogram.tokenizer.fingerprints import codes_fingerprint
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from pictogram.tokenizer.images import ImageSource, load_image_source
 from pictogram.tokenizer.model import ImageTokenizer
-from PIL import Image
 
 SIZE = {"height": 16, "width": 16}
 

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from transformers import AutoImageProcessor
+
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil, to_images
-from PIL import Image
-from transformers import AutoImageProcessor
 
 
 def random_image(width: int, height: int, seed: int = 0) -> Image.Image:

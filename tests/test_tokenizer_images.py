@@ -10,6 +10,8 @@ import pyarrow.parquet
 import pytest
 import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
+from PIL import Image
+
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer import images as images_module
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
@@ -22,7 +24,6 @@ from pictogram.tokenizer.images import (
     load_image_source,
     load_pixels,
 )
-from PIL import Image
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (8, 8)) -> Image.Image:

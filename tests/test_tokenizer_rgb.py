@@ -2,8 +2,9 @@ import io
 
 import numpy as np
 import pytest
-from pictogram.tokenizer.rgb import to_rgb
 from PIL import Image
+
+from pictogram.tokenizer.rgb import to_rgb
 
 RED, GREY, WHITE, BLACK = (255, 0, 0), (128, 128, 128), (255, 255, 255), (0, 0, 0)
 

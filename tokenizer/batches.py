@@ -1,7 +1,7 @@
 """Which rows make global batch number t: a pure function of (seed, t).
 
-Every process can compute every batch, takes its slice, and the only position to save is one integer. So a resumed run, and a
-run on another number of processes, sees the same data in the same order.
+Every process can compute every batch, takes its slice, and the only position to save is one integer. So a resumed run,
+and a run on another number of processes, sees the same data in the same order.
 """
 
 from __future__ import annotations

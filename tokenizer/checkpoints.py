@@ -1,7 +1,7 @@
 """Training runs that may be killed at any instant and go on exactly where their last checkpoint stood.
 
-A run's folder holds `run.json` (its settings), `metrics.jsonl`, `checkpoints/step-N/` while it trains, and its result at the
-end. Training again into the same folder goes on; with other settings it is refused.
+A run's folder holds `run.json` (its settings), `metrics.jsonl`, `checkpoints/step-N/` while it trains, and its result
+at the end. Training again into the same folder goes on, on any number of processes; with other settings it is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import Accelerator
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from ..hub.errors import InputError
 from ..hub.files import atomic_write_text, read_json, write_json
@@ -26,7 +29,7 @@ class TrainingFolder:
         settings: JSON-serialisable; everything that the run's numbers depend on.
 
     Raises:
-        InputError: the folder holds a run with other settings, or files that are no run.
+        InputError: the folder holds a run with other settings, or files that are no run, or cannot be a folder.
     """
 
     def __init__(self, path: str | os.PathLike[str], settings: dict[str, Any]):
@@ -38,7 +41,11 @@ class TrainingFolder:
     def _check(self) -> None:
         run_file = self.path / "run.json"
         if not run_file.exists():
-            if self.path.is_dir() and any(self.path.iterdir()):
+            existing = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+            if not existing.is_dir():
+                raise InputError(f"{self.path} cannot be an output folder: {existing} is a file")
+            # Hidden files do not count: a run killed while it wrote run.json leaves a temporary one.
+            if existing == self.path and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
                 raise InputError(f"{self.path} is not empty and holds no training run; give another output folder")
             return
         found = read_json(run_file)
@@ -73,7 +80,9 @@ class TrainingFolder:
         if accelerator.is_main_process:
             shutil.rmtree(temporary, ignore_errors=True)
         accelerator.wait_for_everyone()
+        hook = accelerator.register_save_state_pre_hook(_save_unwrapped)
         accelerator.save_state(str(temporary))
+        hook.remove()
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             os.replace(temporary, target)
@@ -87,12 +96,28 @@ class TrainingFolder:
         step = self.latest()
         if step is None:
             return 0
+        hook = accelerator.register_load_state_pre_hook(_load_unwrapped)
         accelerator.load_state(str(self.checkpoints / f"step-{step:08d}"))
+        hook.remove()
         return step
 
 
+# A checkpoint holds the names of the model itself: DistributedDataParallel adds a prefix, which would tie the run to
+# several processes.
+
+
+def _save_unwrapped(models: list[nn.Module], weights: list[dict[str, torch.Tensor]], folder: str) -> None:
+    for index, model in enumerate(models):
+        if isinstance(model, DistributedDataParallel):
+            weights[index] = model.module.state_dict()
+
+
+def _load_unwrapped(models: list[nn.Module], folder: str) -> None:
+    models[:] = [model.module if isinstance(model, DistributedDataParallel) else model for model in models]
+
+
 class MetricsLog:
-    """`metrics.jsonl`: one JSON object a line. Lines after `first_step`, left by a killed run, are dropped at the start.
+    """`metrics.jsonl`: one JSON object a line. Lines after `first_step`, left by a killed run, are dropped first.
 
     Args:
         path: the file; None logs nothing (other processes than the main one).

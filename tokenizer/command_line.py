@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import operator
+import os
 import sys
 import warnings
-from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable, Collection
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
@@ -18,12 +20,57 @@ from ..hub.errors import InputError
 Config = TypeVar("Config")
 
 
-def option(default: Any, description: str) -> Any:
-    """A dataclass field that is also a command-line option, with this description as its help."""
-    return dataclasses.field(default=default, metadata={"help": description})
+def option(
+    default: Any,
+    description: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    one_of: Collection[str] | None = None,
+) -> Any:
+    """A dataclass field that is also a command-line option, with this description as its help.
+
+    Args:
+        default: of the field and the option.
+        description: the help text.
+        at_least: smallest value.
+        above: a value must be greater than this.
+        at_most: greatest value.
+        one_of: the values there are.
+    """
+    limits = {"at_least": at_least, "above": above, "at_most": at_most, "one_of": one_of}
+    return dataclasses.field(default=default, metadata={"help": description, **limits})
 
 
-def command(config_class: type[Config], run: Callable[[Config], dict[str, Any]], name: str, description: str) -> Callable[..., None]:
+def seed_option() -> Any:
+    """The seed of a run; the range is what NumPy takes."""
+    return option(0, "Seed of everything random.", at_least=0, at_most=2**32 - 1)
+
+
+def check_options(config: Any) -> None:
+    """Compares a configuration with the limits of its options; call it from `__post_init__`.
+
+    Raises:
+        InputError: a value outside its limits, NaN included.
+    """
+    for field in dataclasses.fields(config):
+        value, limits = getattr(config, field.name), field.metadata
+        checks = {
+            "at least": (limits.get("at_least"), operator.ge),
+            "above": (limits.get("above"), operator.gt),
+            "at most": (limits.get("at_most"), operator.le),
+        }
+        for words, (limit, holds) in checks.items():
+            if limit is not None and not holds(value, limit):
+                raise InputError(f"{field.name} must be {words} {limit}, got {value}")
+        if limits.get("one_of") is not None and value not in limits["one_of"]:
+            raise InputError(f"{field.name} must be one of {', '.join(limits['one_of'])}, got {value!r}")
+
+
+def command(
+    config_class: type[Config], run: Callable[[Config], dict[str, Any]], name: str, description: str
+) -> Callable[..., None]:
     """The function that typer turns into a command.
 
     Args:
@@ -34,20 +81,25 @@ def command(config_class: type[Config], run: Callable[[Config], dict[str, Any]],
     """
 
     def call(json_output: bool, **options: Any) -> None:
-        print_result(run(config_class(**options)), json_output)
+        result = run(config_class(**options))
+        if os.environ.get("RANK", "0") == "0":  # set by torchrun: one result, however many processes found it
+            print_result(result, json_output)
 
-    parameters = [_parameter(field) for field in dataclasses.fields(config_class)]  # pyright: ignore[reportArgumentType]
+    types = get_type_hints(config_class)
+    fields = dataclasses.fields(config_class)  # pyright: ignore[reportArgumentType]
+    parameters = [_parameter(field, types[field.name]) for field in fields]
     json_type = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-    parameters.append(inspect.Parameter("json_output", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=json_type))
+    parameters.append(
+        inspect.Parameter("json_output", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=json_type)
+    )
     call.__name__, call.__doc__ = name, description
     call.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return call
 
 
-def _parameter(field: dataclasses.Field[Any]) -> inspect.Parameter:
-    types = {"int": int, "float": float, "str": str, "bool": bool}
-    annotation = Annotated[types[str(field.type)], typer.Option(help=field.metadata["help"])]
+def _parameter(field: dataclasses.Field[Any], type_: type) -> inspect.Parameter:
+    annotation = Annotated[type_, typer.Option(help=field.metadata["help"])]
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
 
 
@@ -73,7 +125,11 @@ def _spell(value: Any) -> str:
 def new_app(description: str | None = None) -> typer.Typer:
     """A typer application with this project's habits: plain tracebacks, for bugs only."""
     return typer.Typer(
-        help=description, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich"
+        help=description,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
     )
 
 
@@ -82,8 +138,9 @@ def run_app(app: typer.Typer) -> None:
     quiet_libraries()
     try:
         app()
-    except InputError as error:
-        Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", markup=False, highlight=False)
+    except (InputError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        line = " ".join(str(error).split("\n"))
+        Console(stderr=True, soft_wrap=True).print(f"error: {line}", style="red", markup=False, highlight=False)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,7 +1,6 @@
 """Configuration of the hierarchical image tokenizer."""
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: `strict` checks only types that are not strings.
 import itertools
 import math
 
@@ -21,8 +20,8 @@ class ImageTokenizerConfig(PreTrainedConfig):
     Args:
         image_size: side of the square training pictures, pixels. Other sizes work wherever the strides divide them.
         num_channels: colour channels of `pixel_values`.
-        strides: one entry a level, coarse to fine: pixels per code along each side, or `"image"` for a level with a single
-            code for the whole image (only as the first entry). Each stride is a multiple of the next one.
+        strides: one entry a level, coarse to fine: pixels per code along each side, or `"image"` for a level with a
+            single code for the whole image (only as the first entry). Each stride is a multiple of the next one.
         codebook_sizes: number of codes K of each level.
         codebook_dim: length D of a code's vector, all levels.
         patch_size: pixels per cell of the finest feature grid; divides the finest stride.
@@ -36,7 +35,8 @@ class ImageTokenizerConfig(PreTrainedConfig):
             (nested dropout, Rippel et al. 2014). The rest are decoded from all levels.
 
     Raises:
-        InputError: strides, codebooks or shares that do not fit together.
+        InputError: strides, codebooks or shares that do not fit together, or a size below 1. A value of a wrong type is
+            refused by `strict` itself.
 
     Example:
         >>> config = ImageTokenizerConfig(strides=["image", 8, 4], codebook_sizes=[64, 256, 256])
@@ -55,10 +55,10 @@ class ImageTokenizerConfig(PreTrainedConfig):
     hidden_size: int = 96
     num_blocks: int = 2
     expansion: int = 2
-    commitment_weight: float = 0.25
-    codebook_decay: float = 0.99
-    revival_threshold: float = 0.05
-    prefix_dropout: list[float] | tuple[float, ...] | None = None
+    commitment_weight: int | float = 0.25
+    codebook_decay: int | float = 0.99
+    revival_threshold: int | float = 0.05
+    prefix_dropout: list[int | float] | tuple[int | float, ...] | None = None
 
     def __post_init__(self, **kwargs):
         self.strides = list(self.strides)
@@ -66,10 +66,26 @@ class ImageTokenizerConfig(PreTrainedConfig):
         if self.prefix_dropout is None:
             self.prefix_dropout = [0.08] * (len(self.strides) - 1)
         self.prefix_dropout = list(self.prefix_dropout)
+        self.validate_architecture()  # `strict` calls it again, but wraps its error in one that is no InputError
         super().__post_init__(**kwargs)
 
     def validate_architecture(self):
         """Checks that levels, strides and shares fit together."""
+        for name in ("image_size", "num_channels", "codebook_dim", "patch_size", "hidden_size", "expansion"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.num_blocks < 0:
+            raise InputError(f"num_blocks must be at least 0, got {self.num_blocks}")
+        if not 0 <= self.codebook_decay < 1:
+            raise InputError(f"codebook_decay must be at least 0 and below 1, got {self.codebook_decay}")
+        self._validate_levels()
+        shares = self.prefix_dropout or []
+        if len(shares) != self.num_levels - 1 or not all(share >= 0 for share in shares) or not sum(shares) < 1:
+            raise InputError(
+                f"prefix_dropout needs {self.num_levels - 1} shares >= 0 with a sum below 1, got {self.prefix_dropout}"
+            )
+
+    def _validate_levels(self):
         if not self.strides or len(self.codebook_sizes) != len(self.strides):
             raise InputError(
                 f"one codebook size per stride is expected, got strides {self.strides} and sizes {self.codebook_sizes}"
@@ -86,11 +102,6 @@ class ImageTokenizerConfig(PreTrainedConfig):
             )
         if any(size < 1 for size in self.codebook_sizes):
             raise InputError(f"codebook sizes must be at least 1, got {self.codebook_sizes}")
-        shares = self.prefix_dropout
-        if len(shares) != self.num_levels - 1 or any(share < 0 for share in shares) or sum(shares) >= 1:
-            raise InputError(
-                f"prefix_dropout needs {self.num_levels - 1} shares >= 0 with a sum below 1, got {self.prefix_dropout}"
-            )
 
     @property
     def num_levels(self) -> int:

@@ -1,8 +1,8 @@
 """The EMA codebook: vectors follow the running mean of the latents assigned to them.
 
-van den Oord et al. 2017 (arXiv:1711.00937), appendix A.1, with a k-means start and revival of dead codes. How the statistics
-start matters: sums and counts here start from the k-means clusters themselves, so that an unhit code stays where it is instead
-of drifting to the origin or off to infinity.
+van den Oord et al. 2017 (arXiv:1711.00937), appendix A.1, with a k-means start and revival of dead codes. How the
+statistics start matters: sums and counts here start from the k-means clusters themselves, so that an unhit code stays
+where it is instead of drifting to the origin or off to infinity.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from .quantizer import Quantized, Quantizer, channels_last, nearest, straight_th
 
 _SPLIT_OFFSET = 0.01
 """Distance of a revived code from the code it splits, in standard deviations of the codebook."""
+
+_SMALLEST_COUNT = 1e-6
+"""Running count below which a quotient of sums and counts says nothing."""
 
 
 class EMACodebook(Quantizer):
@@ -60,7 +63,7 @@ class EMACodebook(Quantizer):
         points = channels_last(latents).float()
         self.embedding.weight.copy_(kmeans(points, len(self.counts), seed=seed))
         counts = torch.bincount(nearest(points, self.embedding.weight), minlength=len(self.counts)).float()
-        # A centroid without points (fewer points than codes) starts at a tenth of the mean count: soon dead, then revived.
+        # A centroid without points (more codes than points) starts at a tenth of the mean: soon dead, then revived.
         self.counts.copy_(counts.clamp(min=0.1 * float(counts.mean())))
         self.sums.copy_(self.embedding.weight * self.counts.unsqueeze(1))
 
@@ -80,14 +83,18 @@ class EMACodebook(Quantizer):
             dist.all_reduce(sums)
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
-        self.embedding.weight.copy_(self.sums / self.counts.clamp(min=1e-6).unsqueeze(1))
+        # A code unhit for thousands of updates, where none is revived, stays put: its statistics have faded to nothing.
+        kept = (self.counts < _SMALLEST_COUNT).unsqueeze(1)
+        self.embedding.weight.copy_(torch.where(kept, self.embedding.weight, self.sums / self.counts.unsqueeze(1)))
         self.num_updates += 1
         self._revive()
 
     def _revive(self) -> None:
         """Puts each dead code beside one of the busiest live ones, which shares its statistics with it."""
-        dead = (self.counts < self.revival_threshold * self.counts.mean()).nonzero().squeeze(1)
+        is_dead = self.counts < self.revival_threshold * self.counts.mean()  # (K,)
+        dead = is_dead.nonzero().squeeze(1)
         busiest = self.counts.argsort(descending=True, stable=True)[: len(self.counts) // 2]
+        busiest = busiest[~is_dead[busiest]]
         dead, busiest = dead[: len(busiest)], busiest[: len(dead)]
         if not len(dead):
             return

@@ -30,12 +30,13 @@ def codes_fingerprint(model: ImageTokenizer, processor: ImageTokenizerImageProce
 
 def decoder_fingerprint(model: ImageTokenizer) -> str:
     """Codebooks and decoder: equal fingerprints give equal pictures from equal codes."""
+    # The training size is that of a picture drawn from the whole-image code alone.
     tensors = {
         name: tensor
         for name, tensor in model.state_dict().items()
         if name.startswith("decoder.") or name.endswith("embedding.weight")
     }
-    return fingerprint(tensors, _settings(model))
+    return fingerprint(tensors, _settings(model) | {"image_size": model.config.image_size})
 
 
 def preprocessing(processor: ImageTokenizerImageProcessorPil) -> dict[str, Any]:

@@ -112,7 +112,7 @@ class ImagePool(nn.Module):
 class ImageBroadcast(nn.Module):
     """One vector for the whole image -> features on a grid: (B, D, 1, 1) -> (B, C, h, w).
 
-    A small network of the vector and the place in the picture: it draws the prototype that the whole-image code stands for.
+    A small network of the vector and the place in the picture: it draws the prototype the whole-image code stands for.
     """
 
     def __init__(self, in_channels: int, channels: int, expansion: int):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from ..hub.errors import InputError
 from .image_processor import ImageTokenizerImageProcessorPil
@@ -33,9 +34,16 @@ def load_image_tokenizer(directory: str | os.PathLike[str]) -> LoadedImageTokeni
         what = "is not a folder" if not directory.is_dir() else f"lacks {', '.join(missing)}"
         raise InputError(f"{directory} is not an image tokenizer: it {what}")
     try:
-        model = ImageTokenizer.from_pretrained(directory, local_files_only=True)
+        loaded = ImageTokenizer.from_pretrained(directory, local_files_only=True, output_loading_info=True)
+        model, report = cast(tuple[ImageTokenizer, dict[str, Any]], loaded)
         processor = ImageTokenizerImageProcessorPil.from_pretrained(directory, local_files_only=True)
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"the image tokenizer in {directory} cannot be loaded: {first}") from error
+    # transformers only warns of these and draws missing weights at random.
+    wrong = sorted({*report["missing_keys"], *report["unexpected_keys"]})
+    if wrong:
+        raise InputError(
+            f"{directory}/model.safetensors does not fit its config.json: {len(wrong)} tensors, {wrong[0]} first"
+        )
     return LoadedImageTokenizer(model.eval(), processor)

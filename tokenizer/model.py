@@ -1,8 +1,9 @@
 """The image tokenizer: a hierarchical VQ-VAE-2 of any number of levels, every prefix of which decodes.
 
-Razavi et al. 2019 (arXiv:1906.00446): the encoder works bottom-up, then each level is quantized given the coarser ones, and
-the decoder reads all levels. Two things are added: level 0 may be one code for the whole image, and training decodes part of
-the batch from the coarse levels alone (nested dropout, Rippel et al. 2014), so that a few codes already make a picture.
+Razavi et al. 2019 (arXiv:1906.00446): the encoder works bottom-up, then each level is quantized given the coarser ones,
+and the decoder reads all levels. Two things are added: level 0 may be one code for the whole image, and training
+decodes part of the batch from the coarse levels alone (nested dropout, Rippel et al. 2014), so that a few codes already
+make a picture.
 """
 
 from __future__ import annotations
@@ -81,8 +82,9 @@ class Features(nn.Module):
 class LevelStep(nn.Module):
     """One step from coarse to fine: what has been said so far and this level's codes -> features on the next grid.
 
-    A chain of these serves twice with separate weights: as the encoder's context (what the coarser codes have said already)
-    and as the body of the decoder. Separate, so that a decoder can be trained on without changing a single code.
+    A chain of these serves twice with separate weights: as the encoder's context (what the coarser codes have said
+    already) and as the body of the decoder. Separate, so that a decoder can be trained on without changing a single
+    code.
     """
 
     def __init__(self, config: ImageTokenizerConfig, level: int, factor: int):
@@ -97,11 +99,11 @@ class LevelStep(nn.Module):
             self.up = Upsample(width, width, factor)
 
     def say(self, vectors: torch.Tensor, next_grid: tuple[int, int]) -> torch.Tensor:
-        """(B, D, h_l, w_l) code vectors -> (B, C, h, w) features; a whole-image code speaks on the `next_grid` at once."""
+        """(B, D, h_l, w_l) code vectors -> (B, C, h, w) features; a whole-image code speaks on `next_grid` at once."""
         return self.broadcast(vectors, next_grid) if self.is_image_level else self.read(vectors)
 
     def forward(self, hidden: torch.Tensor | None, said: torch.Tensor) -> torch.Tensor:
-        """Features of the coarser levels (None at level 0) and what this one says -> (B, C, h, w) on the next grid."""
+        """Features so far (None at level 0) and what this level says -> (B, C, h, w) on the next grid."""
         if self.is_image_level:
             return said
         return self.up(self.body(said if hidden is None else hidden + said))
@@ -145,7 +147,7 @@ class Decoder(nn.Module):
         """One (B, D, h_l, w_l) per level, and how many coarse levels to use per picture (B,) -> (B, C, H, W)."""
         hidden = None
         for level, step in enumerate(self.steps):
-            said = step.say(vectors[level], next_grid(vectors, level))
+            said = cast(LevelStep, step).say(vectors[level], next_grid(vectors, level))
             if num_levels is not None and level:
                 absent = self.absent[level - 1][:, None, None]
                 said = torch.where((num_levels > level)[:, None, None, None], said, absent)
@@ -177,8 +179,8 @@ class ImageTokenizer(PreTrainedModel):
     config_class = ImageTokenizerConfig
     base_model_prefix = "image_tokenizer"
     main_input_name = "pixel_values"
-    input_modalities = ("image",)
-    _no_split_modules = ("LevelStep",)
+    input_modalities = "image"
+    _no_split_modules = ["LevelStep"]  # noqa: RUF012
 
     def __init__(self, config: ImageTokenizerConfig):
         super().__init__(config)
@@ -240,7 +242,8 @@ class ImageTokenizer(PreTrainedModel):
             One int64 (B, h_l, w_l) per level, coarse to fine.
 
         Raises:
-            InputError: wrong number of dimensions or channels, sides the strides do not divide, NaN or infinite pixels.
+            InputError: wrong number of dimensions or channels, no picture at all, sides the strides do not divide,
+                values that are no floats, or not finite.
         """
         return tuple(level.indices for level in self._quantize(pixel_values))
 
@@ -249,11 +252,12 @@ class ImageTokenizer(PreTrainedModel):
         """Codes -> pixels, from all levels or from the first `num_levels`.
 
         Args:
-            codes: one integer (B, h_l, w_l) per level, coarse to fine. With `num_levels`, finer levels may be missing.
+            codes: one integer (B, h_l, w_l) per level, coarse to fine. With `num_levels`, finer levels may be missing;
+                those given tell the picture's size, their values have no effect.
             num_levels: 1..L; None uses all.
 
         Returns:
-            (B, C, H, W) clamped to [-1, 1].
+            (B, C, H, W) clamped to [-1, 1]. A whole-image code given alone makes a picture of the training size.
 
         Raises:
             InputError: wrong number of levels, grids that do not belong together, codes outside their codebook.
@@ -287,7 +291,7 @@ class ImageTokenizer(PreTrainedModel):
         context = None
         for level, (feature, codebook) in enumerate(zip(features, self._codebooks(), strict=True)):
             if level:
-                step = self.encoder.context[level - 1]
+                step = cast(LevelStep, self.encoder.context[level - 1])
                 context = step(context, step.say(levels[-1].quantized, next_grid(features, level - 1)))
                 feature = torch.cat([feature, context], 1)
             latents = self.encoder.to_latents[level](feature)
@@ -301,8 +305,10 @@ class ImageTokenizer(PreTrainedModel):
 
     def _check_pixels(self, pixel_values: torch.Tensor) -> None:
         channels = self.config.num_channels
-        if pixel_values.dim() != 4 or pixel_values.shape[1] != channels:
+        if pixel_values.dim() != 4 or pixel_values.shape[1] != channels or not len(pixel_values):
             raise InputError(f"pixel_values must be (B, {channels}, H, W), got {tuple(pixel_values.shape)}")
+        if not pixel_values.is_floating_point():
+            raise InputError(f"pixel_values must be floats in [-1, 1], got {pixel_values.dtype}")
         self.config.grids(*pixel_values.shape[-2:])
         if not torch.isfinite(pixel_values).all():
             raise InputError("pixel_values must be finite, got NaN or infinity")
@@ -314,20 +320,21 @@ class ImageTokenizer(PreTrainedModel):
             raise InputError(
                 f"num_levels must be 1..{total} and codes must hold them, got {used} of {len(codes)} levels"
             )
-        for level, (grid, size) in enumerate(zip(codes[:used], self.config.codebook_sizes, strict=False)):
+        for level, grid in enumerate(codes):
             if grid.dim() != 3 or grid.is_floating_point() or len(grid) != len(codes[0]):
                 raise InputError(
                     f"codes of level {level} must be integers (B, h, w), got {grid.dtype} {tuple(grid.shape)}"
                 )
+        grids, given = self._grids_of(codes), [tuple(grid.shape[1:]) for grid in codes]
+        if given != list(grids[: len(codes)]):
+            raise InputError(f"grids must be {grids[: len(codes)]}, got {given}")
+        kept = [grid.long() for grid in codes[:used]]
+        for level, (grid, size) in enumerate(zip(kept, self.config.codebook_sizes, strict=False)):
             if grid.numel() and (int(grid.min()) < 0 or int(grid.max()) >= size):
                 raise InputError(
                     f"codes of level {level} must be 0..{size - 1}, got {int(grid.min())}..{int(grid.max())}"
                 )
-        grids = self._grids_of(codes[:used])
-        if any(tuple(grid.shape[1:]) != shape for grid, shape in zip(codes[:used], grids, strict=False)):
-            raise InputError(f"grids must be {grids[:used]}, got {[tuple(grid.shape[1:]) for grid in codes[:used]]}")
-        missing = [codes[0].new_zeros(len(codes[0]), *grid) for grid in grids[used:]]
-        return (*(grid.long() for grid in codes[:used]), *(grid.long() for grid in missing))
+        return (*kept, *(kept[0].new_zeros(len(kept[0]), *grid) for grid in grids[used:]))
 
     def _grids_of(self, codes: Sequence[torch.Tensor]) -> tuple[tuple[int, int], ...]:
         """Grids of all levels, from the first spatial one given; the whole-image code alone means the training size."""

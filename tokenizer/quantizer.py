@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 _BLOCK = 1 << 22
-"""Most distances held at once. A block fits a processor's cache better than the whole N x K matrix, which never exists."""
+"""Most distances held at once. A block fits a processor's cache better than the whole N x K matrix, never made."""
 
 
 @dataclass
@@ -38,17 +38,25 @@ def nearest(points: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
     Returns:
         (N,) int64; the lowest index wins a tie.
     """
-    points, vectors = points.float(), vectors.float()
+    # Around the vectors' mean, since far from the origin the differences between the norms would drown in their rounding.
+    centre = vectors.float().mean(0)
+    vectors = vectors.float() - centre
     half_norms = 0.5 * vectors.square().sum(1)  # (K,)
     rows = max(1, _BLOCK // len(vectors))
-    # ||p - v||^2 / 2 = ||p||^2 / 2 - p.v + ||v||^2 / 2, and the first term does not change the order.
-    blocks = [torch.addmm(half_norms, block, vectors.T, alpha=-1).argmin(1) for block in points.split(rows)]
-    return torch.cat(blocks) if blocks else points.new_empty(0, dtype=torch.int64)
+    # Autocast would run the products in half precision, whatever the type of their factors.
+    with torch.autocast(points.device.type, enabled=False):
+        # ||p - v||^2 / 2 = ||p||^2 / 2 - p.v + ||v||^2 / 2, and the first term does not change the order.
+        blocks = [
+            torch.addmm(half_norms, block.float() - centre, vectors.T, alpha=-1).argmin(1)
+            for block in points.split(rows)
+        ]
+    return torch.cat(blocks)
 
 
 def straight_through(latents: torch.Tensor, quantized: torch.Tensor) -> torch.Tensor:
-    """Value of `quantized`, gradient of the identity to `latents` (Bengio et al. 2013)."""
-    return latents + (quantized - latents).detach()
+    """Exactly the value of `quantized`, gradient of the identity to `latents` (Bengio et al. 2013)."""
+    # latents + (quantized - latents).detach() would round, and training would not see the very vectors decoding sees.
+    return quantized.detach() + (latents - latents.detach())
 
 
 def channels_last(grid: torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Training an image tokenizer: one accelerate loop, the same on one process and on many.
 
+Example:
     python -m pictogram.tokenizer.train --data photos/ --output image-tokenizer
     torchrun --nproc_per_node 2 -m pictogram.tokenizer.train --output image-tokenizer
 """
@@ -7,17 +8,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 
 from ..hub.errors import InputError
 from ..hub.files import read_json
+from .accelerators import PRECISIONS, start_accelerator, tracker_names
 from .batches import derived_generator, global_batch, process_slice
 from .checkpoints import MetricsLog, TrainingFolder
-from .command_line import command, option, run_command
+from .command_line import check_options, command, option, run_command, seed_option
 from .config import WHOLE_IMAGE, ImageTokenizerConfig
 from .evaluation import evaluate_tokenizer
 from .image_processor import ImageTokenizerImageProcessorPil
@@ -41,27 +42,33 @@ class TokenizerTrainingConfig:
     output: str = option("image-tokenizer", "Folder for the trained tokenizer; training again into it goes on.")
     data: str = option("embedded", 'Pictures: "embedded", a folder of images, parquet, or any `datasets` name.')
     split: str = option("train", "Split of the data to train on.")
-    image_size: int = option(32, "Side of the training pictures, pixels.")
+    image_size: int = option(32, "Side of the training pictures, pixels.", at_least=1)
     strides: str = option("image,8,4", 'Levels, coarse to fine: pixels per code, or "image" for one code per image.')
     codebook_sizes: str = option("64,256,256", "Codes per level.")
-    codebook_dim: int = option(16, "Length of a code vector.")
-    patch_size: int = option(4, "Pixels per cell of the finest feature grid; divides the finest stride.")
-    hidden_size: int = option(96, "Feature channels.")
-    num_blocks: int = option(2, "Residual blocks per grid.")
-    num_steps: int = option(3000, "Training steps.")
-    batch_size: int = option(64, "Pictures per step, over all processes.")
-    learning_rate: float = option(2e-3, "Peak learning rate.")
-    warmup_steps: int = option(50, "Steps of linear warm-up; a cosine follows.")
-    weight_decay: float = option(0.01, "AdamW weight decay.")
-    max_grad_norm: float = option(1.0, "Gradient norm above which gradients are scaled down.")
+    codebook_dim: int = option(16, "Length of a code vector.", at_least=1)
+    patch_size: int = option(4, "Pixels per cell of the finest feature grid; divides the finest stride.", at_least=1)
+    hidden_size: int = option(96, "Feature channels.", at_least=1)
+    num_blocks: int = option(2, "Residual blocks per grid.", at_least=0)
+    num_steps: int = option(3000, "Training steps.", at_least=1)
+    batch_size: int = option(64, "Pictures per step, over all processes.", at_least=1)
+    learning_rate: float = option(2e-3, "Peak learning rate.", above=0)
+    warmup_steps: int = option(50, "Steps of linear warm-up; a cosine follows.", at_least=0)
+    weight_decay: float = option(0.01, "AdamW weight decay.", at_least=0)
+    max_grad_norm: float = option(1.0, "Gradient norm above which gradients are scaled down.", above=0)
     prefix_dropout: float = option(0.08, "Share of pictures decoded from each proper prefix of the levels.")
-    revival_threshold: float = option(0.05, "A code used less than this fraction of the average is replaced.")
-    seed: int = option(0, "Seed of everything random.")
-    checkpoint_every: int = option(500, "Steps between checkpoints.")
-    log_every: int = option(50, "Steps between lines of metrics.jsonl.")
-    picture_every: int = option(0, "Steps between pictures of reconstructions; 0 makes one at the end only.")
-    mixed_precision: str = option("no", '"no", "fp16" or "bf16"; on a CPU "no" is the fast one.')
+    revival_threshold: float = option(0.05, "A code used less than this fraction of the average is replaced.", at_least=0)
+    seed: int = seed_option()
+    checkpoint_every: int = option(500, "Steps between checkpoints.", at_least=1)
+    log_every: int = option(50, "Steps between lines of metrics.jsonl.", at_least=1)
+    picture_every: int = option(0, "Steps between pictures of reconstructions; 0 makes one at the end only.", at_least=0)
+    mixed_precision: str = option(
+        "no", '"no", "fp16" or "bf16"; on a CPU "no" is the fast one.', one_of=PRECISIONS
+    )
     trackers: str = option("", "accelerate trackers to report to, such as tensorboard or wandb, comma-separated.")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        tracker_names(self.trackers)
 
     def model_config(self) -> ImageTokenizerConfig:
         """The configuration of the model to train.
@@ -70,7 +77,8 @@ class TokenizerTrainingConfig:
             InputError: strides or sizes that are no numbers, or do not fit together.
         """
         strides = [
-            stride if stride == WHOLE_IMAGE else integer("strides", stride) for stride in self.strides.split(",")
+            WHOLE_IMAGE if stride.strip() == WHOLE_IMAGE else integer("strides", stride)
+            for stride in self.strides.split(",")
         ]
         return ImageTokenizerConfig(
             image_size=self.image_size,
@@ -142,11 +150,7 @@ class _Trainer:
         processor: ImageTokenizerImageProcessorPil,
     ):
         self.config, self.folder, self.dataset, self.processor = config, folder, dataset, processor
-        self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
-            log_with=config.trackers.split(",") if config.trackers else None,
-            project_dir=config.output,
-        )
+        self.accelerator = start_accelerator(config.mixed_precision, config.trackers, config.output)
         set_seed(config.seed)
         model = ImageTokenizer(model_config).to(self.accelerator.device).train()
         trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -171,7 +175,7 @@ class _Trainer:
                 metrics = self._step(step)
                 done = step + 1
                 if done % self.config.log_every == 0 or done == self.config.num_steps:
-                    values = {name: float(self.accelerator.reduce(value, "mean")) for name, value in metrics.items()}
+                    values = {name: self._mean(value) for name, value in metrics.items()}
                     log.write(done, **values)
                     self.accelerator.log(values, step=done)
                 if self.config.picture_every and done % self.config.picture_every == 0:
@@ -200,6 +204,10 @@ class _Trainer:
         self.optimizer.step()
         self.accelerator.unwrap_model(self.model).update_codebooks(output)
         return {name: output[name].detach() for name in ("loss", "distortion", "commitment_loss")}
+
+    def _mean(self, value: torch.Tensor) -> float:
+        """The mean over all processes, whose shares of the batch are equal."""
+        return float(cast(torch.Tensor, self.accelerator.reduce(value, "mean")))
 
     def _draw_num_levels(self, step: int) -> torch.Tensor:
         """(batch_size,) how many coarse levels each picture of the global batch is decoded from: nested dropout."""
@@ -235,7 +243,12 @@ def run_training(config: TokenizerTrainingConfig) -> dict[str, Any]:
     """Trains, and returns what the command prints."""
     result = train_tokenizer(config)
     summary = read_json(f"{config.output}/complete.json")
-    return {"tokenizer": config.output, "num_images": result.num_images, "train": summary["train"], "failures": summary["failures"]}
+    return {
+        "tokenizer": config.output,
+        "num_images": result.num_images,
+        "train": summary["train"],
+        "failures": summary["failures"],
+    }
 
 
 main = command(

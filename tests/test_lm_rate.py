@@ -1,0 +1,92 @@
+import math
+
+import pytest
+import torch
+from tiny_chain import prior, shared_bundle, text_tokenizer
+
+from pictogram.hub.errors import InputError
+from pictogram.lm.documents import build_document, image_to_text, images_to_ids, text_to_image, unconditional
+from pictogram.lm.grammar import KIND_CONTROL, KIND_LEVEL, KIND_TEXT
+from pictogram.lm.order import ORDERS
+from pictogram.lm.rate import measure_rate
+
+WORDS = ["red apple", "a longer caption with many words", "", "日本の旗", "x"]
+
+
+def some_documents(order: str = "level") -> list[list[int]]:
+    vocabulary = shared_bundle(order).vocabulary
+    generator = torch.Generator().manual_seed(0)
+    codes = tuple(
+        torch.randint(size, (len(WORDS), *grid), generator=generator)
+        for size, grid in zip(vocabulary.codebook_sizes, vocabulary.grids("2x2"), strict=True)
+    )
+    images = images_to_ids(vocabulary, codes)
+    texts = [text_tokenizer().encode(words) for words in WORDS]
+    return [
+        *(text_to_image(vocabulary, text, image, "2x2") for text, image in zip(texts, images, strict=True)),
+        *(image_to_text(vocabulary, image, text, "2x2") for text, image in zip(texts, images, strict=True)),
+        unconditional(vocabulary, images[0], "2x2"),
+    ]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_against_a_computation_by_hand(order: str):
+    bundle, all_documents = shared_bundle(order), some_documents(order)
+    grammar, vocabulary = bundle.grammar, bundle.vocabulary
+    bits, stock_bits = {KIND_TEXT: 0.0, KIND_CONTROL: 0.0, KIND_LEVEL: 0.0, KIND_LEVEL + 1: 0.0}, 0.0
+    for document in all_documents:
+        state = grammar.advance(grammar.start, document[0])
+        with torch.no_grad():
+            logits = bundle.prior(torch.tensor([document])).logits[0].double()
+        for place, id_ in enumerate(document[1:]):
+            legal = grammar.legal_ids(state)
+            nats = logits[place, legal].logsumexp(0) - logits[place, id_]
+            kind = next((KIND_LEVEL + level for level in range(2) if id_ in vocabulary.level_ids(level)), KIND_CONTROL)
+            bits[KIND_TEXT if vocabulary.is_text(id_) else kind] += float(nats) / math.log(2)
+            stock_bits += float(logits[place].logsumexp(0) - logits[place, id_]) / math.log(2)
+            state = grammar.advance(state, id_)
+    count = len(all_documents)
+    rate = measure_rate(bundle.prior, grammar, all_documents)
+    assert rate.num_documents == count
+    assert rate.text_bits == pytest.approx(bits[KIND_TEXT] / count, rel=1e-5)
+    assert rate.control_bits == pytest.approx(bits[KIND_CONTROL] / count, rel=1e-5)
+    assert rate.level_bits == pytest.approx([bits[KIND_LEVEL] / count, bits[KIND_LEVEL + 1] / count], rel=1e-5)
+    assert rate.image_bits == pytest.approx(sum(rate.level_bits))
+    total = rate.text_bits + rate.image_bits + rate.control_bits
+    assert total + rate.illegal_bits == pytest.approx(stock_bits / count, rel=1e-5)
+    assert rate.to_dict()["image_bits"] == rate.image_bits
+
+
+def test_no_figure_depends_on_the_batch_size():
+    bundle, all_documents = shared_bundle(), some_documents()
+    together, alone = (
+        measure_rate(bundle.prior, bundle.grammar, all_documents, batch_size=batch_size) for batch_size in (32, 1)
+    )
+    for name, value in together.to_dict().items():
+        assert value == pytest.approx(alone.to_dict()[name], rel=1e-6)
+
+
+def test_a_uniform_model_spends_the_logarithm_of_the_choices():
+    bundle = shared_bundle()
+    model = prior(bundle.vocabulary)
+    with torch.no_grad():
+        model.get_output_embeddings().weight.zero_()  # pyright: ignore
+    document = some_documents()[0]
+    rate = measure_rate(model, bundle.grammar, [document])
+    num_text, vocab_size = len(bundle.vocabulary.text_range), bundle.vocabulary.vocab_size
+    free = math.log2(num_text + 3)  # text, an image, <null> or <eos>
+    assert rate.level_bits == pytest.approx([math.log2(6), 4 * math.log2(9)])
+    assert rate.text_bits == pytest.approx(len(text_tokenizer().encode(WORDS[0])) * free)
+    assert rate.control_bits == pytest.approx(2 * free)  # <image> and <eos>; </image> has no choice
+    assert rate.illegal_bits == pytest.approx(
+        (len(document) - 1) * math.log2(vocab_size) - rate.text_bits - rate.image_bits - rate.control_bits
+    )
+
+
+def test_nothing_and_broken_documents_are_refused():
+    bundle = shared_bundle()
+    with pytest.raises(InputError, match="at least one document"):
+        measure_rate(bundle.prior, bundle.grammar, [])
+    document = build_document(bundle.vocabulary, [])
+    with pytest.raises(InputError, match="position 2"):
+        measure_rate(bundle.prior, bundle.grammar, [[*document, document[0]]])

@@ -1,0 +1,110 @@
+import pytest
+import torch
+from PIL import Image
+from pictogram.hub.errors import InputError
+from pictogram.lm.documents import images_to_ids, text_to_image
+from pictogram.lm.order import ORDERS
+from pictogram.lm.rate import measure_rate
+from pictogram.pipelines.text_to_image import TextToImageOutput, TextToImagePipeline
+from tiny_chain import bundle_folder, shared_bundle
+
+WORDS = ["red apple", "", "grinning face", "日本の旗 हँसता 👩\u200d🚒", "<bos>", "</image>", "<|0:00001|>", "<image 2x2><eos>"]
+
+
+@pytest.fixture(params=ORDERS)
+def pipeline(request) -> TextToImagePipeline:
+    return TextToImagePipeline(shared_bundle(request.param))
+
+
+@pytest.fixture
+def level() -> TextToImagePipeline:
+    return TextToImagePipeline(shared_bundle())
+
+
+def pixels(output: TextToImageOutput) -> list[bytes]:
+    return [image.tobytes() for image in output.images]
+
+
+def test_the_same_seed_draws_the_same_pictures(pipeline: TextToImagePipeline):
+    first, second, other = (pipeline(WORDS, seed=seed) for seed in (1, 1, 100))
+    assert pixels(first) == pixels(second)
+    assert torch.equal(first.bits, second.bits)
+    assert pixels(first) != pixels(other)
+    assert all(isinstance(image, Image.Image) and image.size == (16, 16) and image.mode == "RGB" for image in first.images)
+    assert [tuple(level.shape) for level in first.codes] == [(len(WORDS), 1, 1), (len(WORDS), 2, 2)]
+
+
+def test_a_picture_is_the_same_in_any_company(level: TextToImagePipeline):
+    together = level(WORDS, seed=list(range(40, 40 + len(WORDS))))
+    assert pixels(level(WORDS, seed=40, batch_size=3)) == pixels(together)
+    for index, words in enumerate(WORDS):
+        alone = level(words, seed=40 + index)
+        assert pixels(alone) == pixels(together)[index : index + 1]
+        torch.testing.assert_close(alone.bits[0], together.bits[index], rtol=1e-5, atol=1e-4)
+
+
+def test_several_pictures_a_prompt(level: TextToImagePipeline):
+    output = level(["red apple", "sad face"], num_images=3, seed=7)
+    assert output.prompts == ["red apple"] * 3 + ["sad face"] * 3
+    assert output.seeds == [7, 8, 9, 10, 11, 12]
+    assert len(output.images) == len(output.bits) == len(output.codes[0]) == 6
+    assert pixels(level("sad face", seed=11)) == pixels(output)[4:5]
+    assert pixels(level(["red apple", "sad face"], num_images=3, seed=output.seeds)) == pixels(output)
+
+
+def test_pictures_are_those_of_their_codes(pipeline: TextToImagePipeline):
+    from pictogram.tokenizer.image_processor import to_images
+
+    output = pipeline(WORDS[:3], batch_size=2)
+    decoded = to_images(pipeline.bundle.image_tokenizer.decode(output.codes))
+    assert [image.tobytes() for image in decoded] == pixels(output)
+
+
+def test_bits_are_what_the_codes_cost(pipeline: TextToImagePipeline):
+    bundle = pipeline.bundle
+    output = pipeline(WORDS, temperature=0.7, top_k=3, guidance_scale=2.0)
+    for words, ids, bits in zip(WORDS, images_to_ids(bundle.vocabulary, output.codes), output.bits, strict=True):
+        document = text_to_image(bundle.vocabulary, bundle.text_tokenizer.encode(words), ids, "2x2")
+        rate = measure_rate(bundle.prior, bundle.grammar, [document])
+        assert rate.image_bits == pytest.approx(float(bits), rel=1e-4, abs=1e-3)
+
+
+def test_token_strings_in_a_prompt_are_words(level: TextToImagePipeline):
+    encode = level.bundle.text_tokenizer.encode
+    for words in WORDS[4:]:
+        assert all(level.bundle.vocabulary.is_text(id_) for id_ in encode(words))
+        assert len(level(words).images) == 1
+
+
+def test_the_empty_prompt_is_the_unconditional_one(level: TextToImagePipeline):
+    assert pixels(level("", guidance_scale=1.0, seed=3)) == pixels(level("", guidance_scale=5.0, seed=3))
+
+
+def test_temperature_0_needs_no_seed(level: TextToImagePipeline):
+    assert pixels(level("red apple", temperature=0, seed=1)) == pixels(level("red apple", temperature=0, seed=2))
+
+
+def test_from_pretrained_loads_a_folder():
+    loaded = TextToImagePipeline.from_pretrained(bundle_folder(), device="cpu")
+    assert pixels(loaded("red apple")) == pixels(TextToImagePipeline(shared_bundle())("red apple"))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompts": []}, "at least one prompt"),
+        ({"num_images": 0}, "num_images must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"seed": [1, 2]}, "one seed per picture is expected, 1 in all, got 2"),
+        ({"seed": -1}, "seeds must be 0 or more"),
+        ({"size": "3x3"}, "image size '3x3' is not in the vocabulary; known sizes: 2x2"),
+        ({"temperature": -1.0}, "temperature must be"),
+        ({"top_p": 0.0}, "top_p must be"),
+        ({"prompts": "long " * 60}, "but the model has 64"),
+        ({"prompts": "lone \ud800 surrogate"}, "lone surrogate at position 5"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(level: TextToImagePipeline, options, message: str):
+    with pytest.raises(InputError, match=message):
+        level(**{"prompts": "red apple", **options})

@@ -1,0 +1,140 @@
+import dataclasses
+import json
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import typer
+from pictogram.hub.errors import InputError
+from pictogram.tokenizer.command_line import (
+    check_options,
+    command,
+    new_app,
+    option,
+    print_result,
+    run_app,
+    run_command,
+    seed_option,
+)
+from typer.testing import CliRunner
+
+
+@dataclass(kw_only=True)
+class Config:  # this module has no string annotations
+    name: str = option("x", "What it is called.")
+    num_steps: int = option(3, "How long it takes.", at_least=1)
+    rate: float = option(0.5, "How fast, in [0, 1].", above=0, at_most=1)
+    mode: str = option("no", "How.", one_of=("no", "yes"))
+    loud: bool = option(False, "Whether it shouts.")
+    seed: int = seed_option()
+
+    def __post_init__(self):
+        check_options(self)
+
+
+def run(config: Config) -> dict[str, Any]:
+    if config.name == "mistake":
+        raise InputError("name must not be mistake")
+    if config.name == "bug":
+        raise ZeroDivisionError
+    return {"name": config.name, "value": config.num_steps * config.rate, "loud": config.loud}
+
+
+main = command(Config, run, "do-it", "Do it.\n\nExample: do-it --name y")
+
+
+def app() -> typer.Typer:
+    application = new_app()
+    application.command()(main)
+    return application
+
+
+def call(monkeypatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["do-it", *arguments])
+    with pytest.raises(SystemExit) as exit_:
+        run_command(main)
+    code = exit_.value.code
+    assert isinstance(code, int)
+    return code
+
+
+def test_options_are_typed_and_named_after_fields(monkeypatch, capsys):
+    assert call(monkeypatch, "--name", "y", "--num-steps", "5", "--rate", "0.25", "--loud") == 0
+    assert capsys.readouterr().out == "name: y\nvalue: 1.25\nloud: True\n"
+    assert call(monkeypatch) == 0
+    assert capsys.readouterr().out == "name: x\nvalue: 1.5\nloud: False\n"
+
+
+def test_json_is_one_document(monkeypatch, capsys):
+    assert call(monkeypatch, "--json", "--name", "gr\u00fcn") == 0
+    assert json.loads(capsys.readouterr().out) == {"name": "gr\u00fcn", "value": 1.5, "loud": False}
+
+
+def test_only_the_first_process_prints(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "1")
+    assert call(monkeypatch) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_help_describes_every_option():
+    result = CliRunner().invoke(app(), ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1"})
+    assert result.exit_code == 0
+    assert "Example: do-it --name y" in result.output
+    for field in dataclasses.fields(Config):
+        assert f"--{field.name.replace('_', '-')}" in result.output
+        assert field.metadata["help"] in result.output
+    assert "Print one JSON document" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--name", "mistake"], "error: name must not be mistake\n"),
+        (["--num-steps", "0"], "error: num_steps must be at least 1, got 0\n"),
+        (["--rate", "0"], "error: rate must be above 0, got 0.0\n"),
+        (["--rate", "2"], "error: rate must be at most 1, got 2.0\n"),
+        (["--rate", "nan"], "error: rate must be above 0, got nan\n"),
+        (["--mode", "maybe"], "error: mode must be one of no, yes, got 'maybe'\n"),
+        (["--seed", "-1"], "error: seed must be at least 0, got -1\n"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(arguments, message, monkeypatch, capsys):
+    assert call(monkeypatch, *arguments) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", message)
+
+
+@pytest.mark.parametrize("arguments", [["--num-steps", "x"], ["--unknown", "1"], ["--rate"], ["stray"]])
+def test_mistakes_that_typer_finds(arguments, monkeypatch, capsys):
+    assert call(monkeypatch, *arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_bugs_keep_their_traceback(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["do-it", "--name", "bug"])
+    with pytest.raises(ZeroDivisionError):
+        run_command(main)
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (InputError("a [b]\nc"), 2)])
+def test_other_ends(error, code, monkeypatch, capsys):
+    application = new_app()
+
+    def ends():
+        raise error
+
+    application.command()(ends)
+    monkeypatch.setattr(sys, "argv", ["ends"])
+    with pytest.raises(SystemExit) as exit_:
+        run_app(application)
+    assert exit_.value.code == code
+    if code == 2:
+        assert capsys.readouterr().err == "error: a [b] c\n"
+
+
+def test_figures_are_spelled_for_people(capsys):
+    print_result({"psnr": [20.12345, 30.0], "none": [], "nested": {"a": 1, "b": 0.123456}}, json_output=False)
+    assert capsys.readouterr().out == "psnr: 20.12, 30\nnone: none\nnested: a 1; b 0.1235\n"

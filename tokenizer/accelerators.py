@@ -1,0 +1,49 @@
+"""Starting accelerate, with the user's mistakes said in one line."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+
+from ..hub.errors import InputError
+
+PRECISIONS = ("no", "fp16", "bf16")
+"""What `mixed_precision` may be."""
+
+
+def tracker_names(trackers: str) -> list[str]:
+    """Parses comma-separated names of accelerate trackers.
+
+    Raises:
+        InputError: a name that accelerate does not know, or whose package is not installed: accelerate would drop it
+            without a word.
+    """
+    names = [name.strip() for name in trackers.split(",") if name.strip()]
+    installed = list(map(str, get_available_trackers()))
+    for name in names:
+        if name not in LOGGER_TYPE_TO_CLASS:
+            raise InputError(f"trackers must be among {', '.join(LOGGER_TYPE_TO_CLASS)}, got {name!r}")
+        if name not in installed:
+            raise InputError(f"tracker {name} is not installed; installed are: {', '.join(installed) or 'none'}")
+    return names
+
+
+def start_accelerator(mixed_precision: str, trackers: str, output: str) -> Accelerator:
+    """The accelerator of a training run that writes into the folder `output`.
+
+    Raises:
+        InputError: unknown trackers, or a precision this machine, or an earlier run in this process, does not allow.
+    """
+    names = tracker_names(trackers)
+    try:
+        return Accelerator(
+            # Without a GPU and without being told so, accelerate leaves the processes of torchrun strangers to each other.
+            cpu=not torch.accelerator.is_available(),
+            mixed_precision=mixed_precision,
+            log_with=names or None,
+            project_dir=output,
+        )
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"mixed_precision {mixed_precision!r} cannot be used here: {reason}") from error
