@@ -1,4 +1,4 @@
-"""Training documents in batches: global batch t is a pure function of (seed, t), and documents of like length go together."""
+"""Training documents in batches. Global batch t is a pure function of (seed, t); documents of like length go together."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class DocumentBatch:
 
     Attributes:
         input_ids: (B, T) int64, padded on the right.
-        labels: (B, T) int64, the same ids with `IGNORED` for padding. Causal attention never sees padding on the right, so no
-            attention mask is needed.
+        labels: (B, T) int64, the same ids with `IGNORED` for padding. Causal attention never sees padding on the right,
+            so no attention mask is needed.
     """
 
     input_ids: torch.Tensor
@@ -116,7 +116,7 @@ class DocumentBatches:
         return [documents[place * self.batch_size : (place + 1) * self.batch_size] for place in order]
 
     def _document(self, row: int, which: float, direction: float, dropout: float) -> list[int]:
-        """One document of a row; the three uniform draws choose the caption, the direction and the loss of the caption."""
+        """One document of a row; three uniform draws choose the caption, the direction and the loss of the caption."""
         captions = self.captions[row]
         text = captions[int(which * len(captions))]
         image = ImageSegment(tuple(self.image_ids[row].tolist()), self.size)

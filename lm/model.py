@@ -1,4 +1,4 @@
-"""The prior: a stock `Qwen3ForCausalLM`, so that every tool that knows transformers loads it without any code of ours."""
+"""The prior: a stock `Qwen3ForCausalLM`, so that every tool that knows transformers loads it without code of ours."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def prior_config(vocabulary: JointVocabulary, size: str, max_length: int) -> Qwe
         num_hidden_layers=shape.num_hidden_layers,
         intermediate_size=shape.intermediate_size,
         num_attention_heads=shape.hidden_size // _HEAD_DIM,
-        num_key_value_heads=1,  # one shared head: 1.7x faster sampling at batch 64 (multi-query attention, Shazeer 2019)
+        num_key_value_heads=1,  # 1.7x faster sampling at batch 64 (multi-query attention, Shazeer 2019)
         head_dim=_HEAD_DIM,
         max_position_embeddings=max_length,
         tie_word_embeddings=False,
@@ -77,7 +77,8 @@ def build_prior(
 
     Args:
         vocabulary: of the joint ids.
-        image_tokenizer: its code vectors, under a fixed random projection, become the first embeddings of the image tokens.
+        image_tokenizer: its code vectors, under a fixed random projection, become the first embeddings of the image
+            tokens.
         size: a key of `PRIOR_SIZES`.
         max_length: longest document, tokens.
         seed: of all weights.
@@ -97,7 +98,7 @@ def build_prior(
 def _place_embeddings(
     model: Qwen3ForCausalLM, ids: torch.Tensor, vectors: torch.Tensor, generator: torch.Generator
 ) -> None:
-    """Writes `vectors` (K, D), projected to the model's width and brought to its spread, into the embedding rows `ids`."""
+    """Writes `vectors` (K, D), projected to the model's width and spread, into the embedding rows `ids`."""
     embeddings = model.get_input_embeddings().weight
     assert isinstance(embeddings, torch.Tensor)
     projection = torch.randn(vectors.shape[1], embeddings.shape[1], generator=generator)

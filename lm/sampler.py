@@ -1,8 +1,8 @@
 """Drawing legal documents from a prior.
 
-Every draw is the inverse of a cumulative distribution at a uniform number that the caller supplies. So the same numbers give
-the same tokens whatever the batch, and `generate()` of transformers can be followed token by token. Only the rows of the output
-layer that are legal at a place are computed.
+Every draw is the inverse of a cumulative distribution at a uniform number that the caller supplies. So the same numbers
+give the same tokens whatever the batch, and `generate()` of transformers can be followed token by token. Only the rows of
+the output layer that are legal at a place are computed.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Samples:
 
     Attributes:
         token_ids: one list of new ids per prompt, without the token that ended it.
-        bits: (B,) float64, -log2 of the model's own probability of those ids given the prompt, among the legal ones, without
-            temperature, truncation or guidance.
+        bits: (B,) float64, -log2 of the model's own probability, among the legal ids, of all that was drawn after the
+            prompt, the token that ended it included; without temperature, truncation or guidance.
     """
 
     token_ids: list[list[int]]
@@ -189,9 +189,7 @@ def _guide(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float)
     return torch.where(conditional == -torch.inf, conditional, guided)
 
 
-def _legal_columns(
-    grammar: Grammar, rows: Sequence[_Row], excluded: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _legal_columns(grammar: Grammar, rows: Sequence[_Row], excluded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The ids that may be drawn in any unfinished row (n,), and which of them are legal in which row (B, n)."""
     sets = {grammar.set_index(row.state) for row in rows if not row.done}
     columns = torch.cat([grammar.legal_sets[index] for index in sorted(sets)]).unique()

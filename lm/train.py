@@ -1,7 +1,7 @@
 """Training the joint prior: one accelerate loop, the same on one process and on many.
 
-    python -m pictogram.lm.train --codes codes/ --tokenizer image-tokenizer/ --output bundle
-    torchrun --nproc_per_node 2 -m pictogram.lm.train --codes codes/ --tokenizer image-tokenizer/ --output bundle
+python -m pictogram.lm.train --codes codes/ --tokenizer image-tokenizer/ --output bundle
+torchrun --nproc_per_node 2 -m pictogram.lm.train --codes codes/ --tokenizer image-tokenizer/ --output bundle
 """
 
 from __future__ import annotations
@@ -68,9 +68,7 @@ class PriorTrainingConfig:
     seed: int = seed_option()
     checkpoint_every: int = option(500, "Steps between checkpoints.", at_least=1)
     log_every: int = option(50, "Steps between lines of metrics.jsonl.", at_least=1)
-    mixed_precision: str = option(
-        "no", '"no", "fp16" or "bf16"; on a CPU "no" is the fast one.', one_of=PRECISIONS
-    )
+    mixed_precision: str = option("no", '"no", "fp16" or "bf16"; on a CPU "no" is the fast one.', one_of=PRECISIONS)
     trackers: str = option("", "accelerate trackers to report to, such as tensorboard or wandb, comma-separated.")
 
     def __post_init__(self) -> None:
@@ -175,7 +173,7 @@ class _Trainer:
         """One optimizer step on global batch `step`; returns this process's sums, see `_sums`."""
         config = self.config
         batch = self.batches.batch(step)
-        # The mean is over the tokens of the whole batch, while DDP averages over processes, whose shares differ in tokens.
+        # The mean is over the tokens of the whole batch; DDP averages over processes, whose shares differ in tokens.
         scale = self.accelerator.num_processes / batch.num_targets
         share = DocumentBatch(batch.input_ids[self.share], batch.labels[self.share])
         nats = self._nats(share)  # (B, T - 1)

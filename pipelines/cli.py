@@ -133,7 +133,9 @@ app.add_typer(evaluate, name="evaluate")
 @evaluate.command("tokenizer")
 def evaluate_tokenizer_command(
     model: Annotated[str, typer.Option(help="Folder of an image tokenizer.")] = "image-tokenizer",
-    data: Annotated[str, typer.Option(help='"embedded", a folder of images, parquet, or any `datasets` name.')] = "embedded",
+    data: Annotated[
+        str, typer.Option(help='"embedded", a folder of images, parquet, or any `datasets` name.')
+    ] = "embedded",
     split: Split = "test",
     json_output: Json = False,
 ) -> None:

@@ -110,7 +110,13 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         _draw(folder, bundle, config, train, test)
     with stages.stage("scores", "5/5 scoring"):
         scores = _scores(bundle, config, train, test)
-    report = {**scores, "seed": config.seed, "settings": config.settings(), "stages": stages.costs, "versions": _versions()}
+    report = {
+        **scores,
+        "seed": config.seed,
+        "settings": config.settings(),
+        "stages": stages.costs,
+        "versions": _versions(),
+    }
     write_json(folder / "report.json", report)
     return report
 
@@ -139,7 +145,7 @@ def _tokenize_config(config: DemoConfig, split: str) -> TokenizeConfig:
 
 
 def _draw(folder: Path, bundle: Bundle, config: DemoConfig, train: PixelDataset, test: PixelDataset) -> None:
-    """`samples.png`: one sample for each of 16 captions; `reconstructions.png`: held-out pictures beside their decodings."""
+    """`samples.png`: a sample for each of 16 captions; `reconstructions.png`: held-out pictures and their decodings."""
     generator = derived_generator(config.seed, "demo captions")
     rows = torch.randperm(len(train), generator=generator)[:_NUM_SAMPLES].tolist()
     captions = [train.source.captions(row)[0] for row in rows]

@@ -48,7 +48,9 @@ def prior_rates(bundle: Bundle, codes: CodesDataset) -> dict[str, Rate]:
     return {name: measure_rate(bundle.prior, bundle.grammar, group) for name, group in documents.items()}
 
 
-def evaluate_names(model: str, data: str, split: str, seed: int, guidance_scale: float, num_captions: int) -> dict[str, Any]:
+def evaluate_names(
+    model: str, data: str, split: str, seed: int, guidance_scale: float, num_captions: int
+) -> dict[str, Any]:
     """How often a sample's nearest training picture bears its caption; see `NameAccuracy`."""
     bundle = Bundle.from_pretrained(model)
     dataset, _ = load_pixels(data, split, bundle.image_processor)

@@ -1,7 +1,7 @@
 """Name accuracy: do the words steer the pictures?
 
-For captions of the training set, one sample each: is the training picture nearest to the sample the one that bears the caption?
-This measures recall of the training pictures by name. It is memorisation, and says nothing about new words.
+For captions of the training set, one sample each: is the training picture nearest to the sample the one that bears the
+caption? This measures recall of the training pictures by name. It is memorisation, and says nothing about new words.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 # Before anything imports datasets or transformers: both read these once. Subprocesses inherit them.
 _HOME = tempfile.mkdtemp(prefix="pictogram-tests-")
-atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+_OWNER = os.getpid()
+atexit.register(lambda: os.getpid() == _OWNER and shutil.rmtree(_HOME, ignore_errors=True))  # forks keep out
 os.environ |= {
     "HF_HOME": _HOME,
     "HF_HUB_OFFLINE": "1",

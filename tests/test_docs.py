@@ -4,8 +4,9 @@ import doctest
 import importlib
 import pkgutil
 
-import pictogram
 import pytest
+
+import pictogram
 
 MODULES = sorted(
     module.name

@@ -5,16 +5,17 @@ import importlib
 import json
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
-import pictogram
 import pytest
 
+import pictogram
+
+TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")  # pytest needs tomli before 3.11
 ROOT = Path(__file__).parent.parent
 ORDER = ["hub", "tokenizer", "lm", "pipelines"]
 SOURCES = sorted(path for package in ORDER for path in (ROOT / package).rglob("*.py"))
-PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PYPROJECT = TOML.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # Tested together with a neighbour: what to look for instead of a file of its own.
 TESTED_ELSEWHERE = {"hub/errors.py", "tokenizer/codes_manifest.py", "tokenizer/codes_writer.py", "tokenizer/sources.py"}
 
@@ -47,13 +48,17 @@ def test_imports_are_relative_and_run_one_way(path):
 
 
 def test_hub_knows_no_model_code():
-    named = {name.split(".")[0] for path in (ROOT / "hub").glob("*.py") for _, level, name in imports(path) if not level}
-    assert not named & {"transformers", "accelerate", "datasets"}
+    found = [entry for path in (ROOT / "hub").glob("*.py") for entry in imports(path)]
+    assert not {name.split(".")[0] for _, level, name in found if not level} & {
+        "transformers",
+        "accelerate",
+        "datasets",
+    }
 
 
 def test_packages_in_pyproject_are_those_on_disk():
-    folders = [path.parent for path in ROOT.glob("*/__init__.py")] + [path.parent for path in SOURCES if path.stem == "__init__"]
-    found = {".".join(["pictogram", *folder.relative_to(ROOT).parts]) for folder in folders}
+    files = {*ROOT.glob("*/__init__.py"), *(path for path in SOURCES if path.stem == "__init__")}
+    found = {".".join(["pictogram", *path.parent.relative_to(ROOT).parts]) for path in files}
     assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == {"pictogram"} | found
     assert len({path.parent for path in SOURCES}) == len(ORDER), "each package is flat"
 

@@ -3,12 +3,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_chain import bundle, bundle_folder, shared_bundle, tokenizer_folder
+
 from pictogram.hub.errors import InputError
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.order import ORDERS
 from pictogram.lm.text_tokenizer import TextTokenizer, train_text_tokenizer
 from pictogram.pipelines.text_to_image import TextToImagePipeline
-from tiny_chain import bundle, bundle_folder, shared_bundle, tokenizer_folder
 
 ROOT_FILES = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "tokenizer.model"]
 NEEDED = [
@@ -72,9 +73,7 @@ def test_truncated_weights_are_refused(folder: Path, name: str, share: float):
     assert "cannot be loaded" in refusal(folder)
 
 
-@pytest.mark.parametrize(
-    "name", ["config.json", "vocabulary.json", "tokenizer.model", "image_tokenizer/config.json"]
-)
+@pytest.mark.parametrize("name", ["config.json", "vocabulary.json", "tokenizer.model", "image_tokenizer/config.json"])
 def test_garbage_is_refused(folder: Path, name: str):
     (folder / name).write_text("{ nonsense")
     refusal(folder)

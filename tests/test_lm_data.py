@@ -16,9 +16,7 @@ CODES = load_codes(codes_folder())
 
 def batches(batch_size: int = 4, order: str = "level", codes: CodesDataset = CODES, **mix: float) -> DocumentBatches:
     vocabulary = shared_bundle(order).vocabulary
-    return DocumentBatches(
-        codes, text_tokenizer(), vocabulary, mix=DocumentMix(**mix), batch_size=batch_size, seed=3
-    )
+    return DocumentBatches(codes, text_tokenizer(), vocabulary, mix=DocumentMix(**mix), batch_size=batch_size, seed=3)
 
 
 def documents(source: DocumentBatches, steps: range) -> list[list[int]]:
@@ -125,8 +123,10 @@ def test_empty_captions_become_null_in_both_directions():
 def test_each_caption_of_a_picture_has_its_turn():
     captions = ["one", "two", "three"]
     source = batches(codes=with_captions([captions]), image_to_text=0.0, caption_dropout=0.0)
-    counts = Counter(text_tokenizer().decode(document[1 : document.index(source.vocabulary.image_start_id("2x2"))])
-                     for document in documents(source, range(64)))
+    counts = Counter(
+        text_tokenizer().decode(document[1 : document.index(source.vocabulary.image_start_id("2x2"))])
+        for document in documents(source, range(64))
+    )
     assert set(counts) == set(captions)
     assert min(counts.values()) > 60  # of 256
 

@@ -97,5 +97,5 @@ def test_sizes_fit_their_heads(size: str):
 
 
 def test_an_unknown_size_is_refused():
-    with pytest.raises(InputError, match="size must be one of .*, nano, small, base, large, tiny, got 'giant'"):
+    with pytest.raises(InputError, match=r"size must be one of .*, nano, small, base, large, tiny, got 'giant'"):
         prior_config(VOCABULARY, "giant", 32)

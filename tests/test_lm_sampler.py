@@ -169,11 +169,8 @@ def reference_sample(
             assert logits.dtype == torch.float64
             chances = reference_truncation((logits / sampling.temperature).softmax(0).tolist(), sampling)
             running, target = 0.0, uniform * math.fsum(chances)
-            for column, chance in enumerate(chances):
-                running += chance
-                if running > target:
-                    break
-            new.append(int(ids[column]))
+            sums = [running := running + chance for chance in chances]
+            new.append(int(ids[next(column for column, total in enumerate(sums) if total > target)]))
     return new
 
 
@@ -275,7 +272,9 @@ def test_excluded_ids_are_neither_drawn_nor_counted():
 def test_too_many_tokens_for_the_context_are_refused():
     bundle = shared_bundle()
     with pytest.raises(InputError, match="need 66 places, but the model has 64"):
-        sample(bundle.prior, bundle.grammar, [[bundle.vocabulary.bos_id]], uniforms([0], 65), SamplingConfig(), stop=never)
+        sample(
+            bundle.prior, bundle.grammar, [[bundle.vocabulary.bos_id]], uniforms([0], 65), SamplingConfig(), stop=never
+        )
     long = [bundle.vocabulary.bos_id, *[5] * 62]
     with pytest.raises(InputError, match="need 68 places"):
         sample(bundle.prior, bundle.grammar, [long], uniforms([0], 5), SamplingConfig(), stop=never)

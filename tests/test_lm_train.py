@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny_chain import codes_folder, image_tokenizer, pictures, processor, tokenizer_folder
+
 from pictogram.hub.errors import InputError
 from pictogram.lm import train as module
 from pictogram.lm.bundle import Bundle
@@ -15,9 +17,14 @@ from pictogram.lm.model import PRIOR_SIZES, PriorSize
 from pictogram.lm.train import PriorTrainingConfig, run_training, train_prior
 from pictogram.pipelines.tokenize import TokenizeConfig, tokenize
 from pictogram.tokenizer.command_line import run_command
-from tiny_chain import codes_folder, image_tokenizer, pictures, processor, tokenizer_folder
 
-RESULTS = ("model.safetensors", "metrics.jsonl", "tokenizer.json", "vocabulary.json", "image_tokenizer/model.safetensors")
+RESULTS = (
+    "model.safetensors",
+    "metrics.jsonl",
+    "tokenizer.json",
+    "vocabulary.json",
+    "image_tokenizer/model.safetensors",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -136,8 +143,12 @@ def test_the_loss_falls_on_what_can_be_learned_by_heart(tmp_path):
 
 def test_two_processes_give_the_losses_of_one(tmp_path):
     settings = config(tmp_path / "two", size="pico", num_steps=20, log_every=1, checkpoint_every=100)
-    arguments = [part for name, value in dataclasses.asdict(settings).items() if value != ""
-                 for part in (f"--{name.replace('_', '-')}", str(value))]
+    arguments = [
+        part
+        for name, value in dataclasses.asdict(settings).items()
+        if value != ""
+        for part in (f"--{name.replace('_', '-')}", str(value))
+    ]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [*launch, "-m", "pictogram.lm.train", *arguments, "--json"]
     ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})

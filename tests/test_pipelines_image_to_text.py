@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_chain import bundle_folder, pictures, prior, processor, shared_bundle
+
 from pictogram.hub.errors import InputError
 from pictogram.lm.documents import image_to_text, images_to_ids
 from pictogram.lm.vocabulary import JointVocabulary
 from pictogram.pipelines.image_to_text import ImageToTextOutput, ImageToTextPipeline
 from pictogram.tokenizer.fingerprints import codes_fingerprint
-from tiny_chain import bundle_folder, pictures, prior, processor, shared_bundle
 
 RED = (200, 40, 30)
 

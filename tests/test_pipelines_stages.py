@@ -2,6 +2,7 @@ import json
 import time
 
 import pytest
+
 from pictogram.pipelines import stages as module
 from pictogram.pipelines.stages import Stages
 

@@ -1,14 +1,24 @@
 import pytest
 import torch
 from PIL import Image
+from tiny_chain import bundle_folder, shared_bundle
+
 from pictogram.hub.errors import InputError
 from pictogram.lm.documents import images_to_ids, text_to_image
 from pictogram.lm.order import ORDERS
 from pictogram.lm.rate import measure_rate
 from pictogram.pipelines.text_to_image import TextToImageOutput, TextToImagePipeline
-from tiny_chain import bundle_folder, shared_bundle
 
-WORDS = ["red apple", "", "grinning face", "日本の旗 हँसता 👩\u200d🚒", "<bos>", "</image>", "<|0:00001|>", "<image 2x2><eos>"]
+WORDS = [
+    "red apple",
+    "",
+    "grinning face",
+    "日本の旗 हँसता 👩\u200d🚒",
+    "<bos>",
+    "</image>",
+    "<|0:00001|>",
+    "<image 2x2><eos>",
+]
 
 
 @pytest.fixture(params=ORDERS)
@@ -30,7 +40,9 @@ def test_the_same_seed_draws_the_same_pictures(pipeline: TextToImagePipeline):
     assert pixels(first) == pixels(second)
     assert torch.equal(first.bits, second.bits)
     assert pixels(first) != pixels(other)
-    assert all(isinstance(image, Image.Image) and image.size == (16, 16) and image.mode == "RGB" for image in first.images)
+    assert all(
+        isinstance(image, Image.Image) and image.size == (16, 16) and image.mode == "RGB" for image in first.images
+    )
     assert [tuple(level.shape) for level in first.codes] == [(len(WORDS), 1, 1), (len(WORDS), 2, 2)]
 
 

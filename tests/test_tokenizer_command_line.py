@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
+
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.command_line import (
     check_options,
@@ -17,7 +19,6 @@ from pictogram.tokenizer.command_line import (
     run_command,
     seed_option,
 )
-from typer.testing import CliRunner
 
 
 @dataclass(kw_only=True)

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.utils import set_seed
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
 from pictogram.hub.errors import InputError
 from pictogram.hub.files import read_json
 from pictogram.tokenizer import train
@@ -21,8 +24,6 @@ from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from pictogram.tokenizer.images import load_pixels
 from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.train import TokenizerTrainingConfig, run_training, train_tokenizer
-from safetensors.torch import load_file
-from typer.testing import CliRunner
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")
 
@@ -193,14 +194,30 @@ def test_killed_for_real(image_folder, tmp_path):
 # Several processes
 
 
+def witness(folder: Path) -> Path:
+    """Makes every process note how many it takes part with: strangers that each train alone would agree just as well."""
+    (folder / "sitecustomize.py").write_text(
+        "import atexit, os, sys\n"
+        "@atexit.register\n"
+        "def note():\n"
+        "    if 'accelerate' in sys.modules and 'RANK' in os.environ:\n"
+        "        from accelerate.state import PartialState\n"
+        "        with open(f\"{os.environ['WITNESS']}/world-{os.environ['RANK']}\", 'w') as file:\n"
+        "            file.write(str(PartialState._shared_state.get('num_processes')))\n"
+    )
+    return folder
+
+
 def test_two_processes_train_like_one(image_folder, tmp_path):
     one = tiny(image_folder, tmp_path / "one", num_steps=20)
     two = dataclasses.replace(one, output=str(tmp_path / "two"))
     train_tokenizer(one)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [*torchrun, "-m", "pictogram.tokenizer.train", *arguments(two), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    environment = os.environ | {"PYTHONPATH": str(witness(tmp_path)), "WITNESS": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert done.returncode == 0, done.stderr
+    assert [(tmp_path / f"world-{rank}").read_text() for rank in (0, 1)] == ["2", "2"]
     assert json.loads(done.stdout)["num_images"] == 24  # printed once
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-4, abs=1e-4)
     tensors = [load_file(tmp_path / name / "model.safetensors") for name in ("one", "two")]

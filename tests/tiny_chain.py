@@ -23,7 +23,16 @@ from pictogram.tokenizer.fingerprints import codes_fingerprint, decoder_fingerpr
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from pictogram.tokenizer.model import ImageTokenizer
 
-CAPTIONS = ["red apple", "green pear", "blue plum", "grinning face", "sad face", "", "日本の旗", "a <bos> </image> <|0:00001|>"]
+CAPTIONS = [
+    "red apple",
+    "green pear",
+    "blue plum",
+    "grinning face",
+    "sad face",
+    "",
+    "日本の旗",
+    "a <bos> </image> <|0:00001|>",
+]
 NUM_PICTURES = 16
 GRIDS = ((1, 1), (2, 2))
 
@@ -57,7 +66,13 @@ def image_tokenizer(seed: int = 0) -> ImageTokenizer:
     """Untrained: 1 + 4 codes a picture of 16x16 pixels, codebooks of 6 and 9 codes."""
     torch.manual_seed(seed)
     config = ImageTokenizerConfig(
-        image_size=16, strides=["image", 8], codebook_sizes=[6, 9], codebook_dim=4, patch_size=8, hidden_size=8, num_blocks=1
+        image_size=16,
+        strides=["image", 8],
+        codebook_sizes=[6, 9],
+        codebook_dim=4,
+        patch_size=8,
+        hidden_size=8,
+        num_blocks=1,
     )
     model = ImageTokenizer(config).eval()
     model.start_codebooks(torch.rand(64, 3, 16, 16) * 2 - 1, seed=seed)

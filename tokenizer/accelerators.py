@@ -38,10 +38,10 @@ def start_accelerator(mixed_precision: str, trackers: str, output: str) -> Accel
     names = tracker_names(trackers)
     try:
         return Accelerator(
-            # Without a GPU and without being told so, accelerate leaves the processes of torchrun strangers to each other.
+            # Without a GPU and untold, accelerate leaves the processes of torchrun strangers to each other.
             cpu=not torch.accelerator.is_available(),
             mixed_precision=mixed_precision,
-            log_with=names or None,
+            log_with=[*names] or None,
             project_dir=output,
         )
     except ValueError as error:

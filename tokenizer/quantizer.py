@@ -38,7 +38,7 @@ def nearest(points: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
     Returns:
         (N,) int64; the lowest index wins a tie.
     """
-    # Around the vectors' mean, since far from the origin the differences between the norms would drown in their rounding.
+    # Around the vectors' mean: far from the origin the differences between norms would drown in their rounding.
     centre = vectors.float().mean(0)
     vectors = vectors.float() - centre
     half_norms = 0.5 * vectors.square().sum(1)  # (K,)

@@ -56,14 +56,16 @@ class TokenizerTrainingConfig:
     weight_decay: float = option(0.01, "AdamW weight decay.", at_least=0)
     max_grad_norm: float = option(1.0, "Gradient norm above which gradients are scaled down.", above=0)
     prefix_dropout: float = option(0.08, "Share of pictures decoded from each proper prefix of the levels.")
-    revival_threshold: float = option(0.05, "A code used less than this fraction of the average is replaced.", at_least=0)
+    revival_threshold: float = option(
+        0.05, "A code used less than this fraction of the average is replaced.", at_least=0
+    )
     seed: int = seed_option()
     checkpoint_every: int = option(500, "Steps between checkpoints.", at_least=1)
     log_every: int = option(50, "Steps between lines of metrics.jsonl.", at_least=1)
-    picture_every: int = option(0, "Steps between pictures of reconstructions; 0 makes one at the end only.", at_least=0)
-    mixed_precision: str = option(
-        "no", '"no", "fp16" or "bf16"; on a CPU "no" is the fast one.', one_of=PRECISIONS
+    picture_every: int = option(
+        0, "Steps between pictures of reconstructions; 0 makes one at the end only.", at_least=0
     )
+    mixed_precision: str = option("no", '"no", "fp16" or "bf16"; on a CPU "no" is the fast one.', one_of=PRECISIONS)
     trackers: str = option("", "accelerate trackers to report to, such as tensorboard or wandb, comma-separated.")
 
     def __post_init__(self) -> None:

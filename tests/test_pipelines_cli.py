@@ -1,0 +1,272 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer.main
+from PIL import Image
+from tiny_chain import bundle_folder, codes_folder, pictures, tokenizer_folder
+
+from pictogram.lm.model import PRIOR_SIZES, PriorSize
+from pictogram.pipelines import cli
+
+COMMANDS = [
+    ["demo"],
+    ["train-tokenizer"],
+    ["tokenize"],
+    ["train-lm"],
+    ["generate"],
+    ["caption"],
+    ["evaluate", "tokenizer"],
+    ["evaluate", "prior"],
+    ["evaluate", "names"],
+]
+
+
+@dataclass
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch, capfd, tmp_path):
+    """Runs the command line as its entry point does, in a fresh working folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(PRIOR_SIZES, "tiny", PriorSize(64, 1, 64))
+    for name in ("COLUMNS", "TERMINAL_WIDTH"):
+        monkeypatch.setenv(name, "250")
+
+    def call(*arguments: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["pictogram", *map(str, arguments)])
+        code = 0
+        capfd.readouterr()
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        captured = capfd.readouterr()
+        return Ran(code, captured.out, captured.err)
+
+    return call
+
+
+def document(ran: Ran) -> dict:
+    """The one JSON document that a command printed, with nothing else on either stream."""
+    assert ran.code == 0, ran.err
+    assert ran.err == ""
+    assert len(ran.out.splitlines()) == 1
+    return json.loads(ran.out)
+
+
+def commands_below(command) -> dict[str, object]:
+    return getattr(command, "commands", {})
+
+
+def test_these_are_all_the_commands():
+    app = typer.main.get_command(cli.app)
+    found = []
+    for name, command in commands_below(app).items():
+        inner = commands_below(command)
+        found += [[name, sub] for sub in inner] if inner else [[name]]
+    assert sorted(found) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_has_an_example_and_words_for_every_option(run, command: list[str]):
+    ran = run(*command, "--help")
+    assert (ran.code, ran.err) == (0, "")
+    assert f"Example: pictogram {' '.join(command)}" in ran.out
+    found = typer.main.get_command(cli.app)
+    for name in command:
+        found = commands_below(found)[name]
+    for parameter in found.params:  # pyright: ignore
+        assert getattr(parameter, "help", None), parameter.name
+        if parameter.param_type_name == "option":
+            assert parameter.opts[0] in ran.out
+    assert "--json" in ran.out
+
+
+def test_help_of_the_whole(run):
+    ran = run("--help")
+    assert ran.code == 0
+    assert all(command[0] in ran.out for command in COMMANDS)
+
+
+def test_a_chain_by_hand(run, tmp_path):
+    data = pictures()
+    trained = document(
+        run(
+            *("train-tokenizer", "--data", data, "--image-size", 16, "--strides", "image,8", "--codebook-sizes", "4,8"),
+            *("--patch-size", 8, "--hidden-size", 8, "--num-blocks", 1, "--num-steps", 3, "--batch-size", 4, "--json"),
+        )
+    )
+    assert trained["num_images"] == 16 and trained["failures"] == []
+    coded = document(run("tokenize", "--data", data, "--json"))
+    assert coded == {"codes": "codes", "split": "train", "pictures": 16, "failures": []}
+    options = ("--size", "tiny", "--num-steps", 3, "--batch-size", 4, "--text-vocab-size", 290)
+    learned = document(run("train-lm", *options, "--json"))
+    assert (learned["bundle"], learned["steps"], learned["last"]["step"]) == ("bundle", 3, 3)
+    drawn = document(run("generate", "red apple", "", "--num-images", 2, "--folder", "each", "--json"))
+    assert [picture["prompt"] for picture in drawn["pictures"]] == ["red apple", "red apple", "", ""]
+    assert [picture["seed"] for picture in drawn["pictures"]] == [0, 1, 2, 3]
+    for picture in drawn["pictures"]:
+        with Image.open(picture["file"]) as image:
+            assert image.size == (16, 16)
+    assert (tmp_path / "samples.png").is_file()
+    files = [str(data / "00.png"), str(data / "01.png")]
+    captioned = document(run("caption", *files, "--json"))
+    assert [row["file"] for row in captioned["captions"]] == files
+    assert document(run("evaluate", "tokenizer", "--data", data, "--split", "train", "--json"))["num_images"] == 16
+    rates = document(run("evaluate", "prior", "--split", "train", "--json"))
+    assert set(rates) == {"text_to_image", "image_to_text"}
+    assert document(run("evaluate", "names", "--data", data, "--num-captions", 3, "--json"))["num_captions"] == 3
+
+
+def test_without_json_there_are_lines_to_read(run):
+    bundle = bundle_folder()
+    ran = run("generate", "red apple", "--model", bundle)
+    assert (ran.code, ran.out, ran.err) == (0, "output: samples.png\npictures: 1\n", "")
+    file = pictures() / "03.png"
+    ran = run("caption", file, file, "--model", bundle)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.out.count(f"{file}: ") == 2
+    ran = run("evaluate", "prior", "--model", bundle, "--codes", codes_folder(), "--split", "train")
+    assert ran.out.startswith("text_to_image: num_documents 16; text_bits ")
+
+
+def test_the_same_seed_writes_the_same_picture(run, tmp_path):
+    for name in ("a.png", "b.png"):
+        assert run("generate", "sad face", "--model", bundle_folder(), "--seed", 5, "--output", name).code == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def mistakes(tmp_path: Path) -> dict[str, tuple[list[object], str]]:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "a.txt").write_text("no picture")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.png").write_bytes(b"no picture either")
+    (tmp_path / "file").write_text("a file")
+    broken = Path(shutil.copytree(bundle_folder(), tmp_path / "broken"))
+    (broken / "vocabulary.json").unlink()
+    swapped = Path(shutil.copytree(bundle_folder(), tmp_path / "swapped"))
+    shutil.rmtree(swapped / "image_tokenizer")
+    shutil.copytree(tokenizer_folder(1), swapped / "image_tokenizer")
+    bundle, good = bundle_folder(), pictures() / "00.png"
+    train = ["train-tokenizer", "--data", pictures(), "--image-size", 16, "--codebook-sizes", "4,8"]
+    lm = ["train-lm", "--codes", codes_folder(), "--tokenizer", tokenizer_folder()]
+    return {
+        "missing data": (["train-tokenizer", "--data", "./no/where"], "./no/where does not exist"),
+        "empty folder": (["train-tokenizer", "--data", "empty"], "empty holds no files"),
+        "no pictures": (["train-tokenizer", "--data", "words"], "1 files but no pictures"),
+        "damaged pictures": (["train-tokenizer", "--data", "bad"], "none of the 1 pictures"),
+        "strides": ([*train, "--strides", "image,10"], "multiple"),
+        "no number": ([*train, "--strides", "image,x"], "strides must be whole numbers, got 'x'"),
+        "size of strides": (["train-tokenizer", "--data", pictures(), "--image-size", 18], "multiples of 8 pixels"),
+        "steps": ([*train, "--num-steps", 0], "num_steps must be at least 1, got 0"),
+        "rate": ([*train, "--learning-rate", "nan"], "learning_rate must be above 0, got nan"),
+        "no folder": ([*train, "--output", "file"], "file"),
+        "under a file": (
+            ["tokenize", "--data", pictures(), "--model", tokenizer_folder(), "--output", "file/x"],
+            "file",
+        ),
+        "split": (
+            ["tokenize", "--data", pictures(), "--model", tokenizer_folder(), "--split", "test"],
+            "has no split 'test'",
+        ),
+        "no tokenizer": (["tokenize", "--data", pictures(), "--model", "empty"], "is not an image tokenizer: it lacks"),
+        "no codes": (["train-lm", "--codes", "empty", "--tokenizer", tokenizer_folder()], "empty"),
+        "wrong codes": ([*lm[:3], "--tokenizer", tokenizer_folder(1)], "holds codes of image tokenizer"),
+        "prior size": ([*lm, "--size", "giant"], "size must be one of"),
+        "order": ([*lm, "--order", "zigzag"], "order must be one of level, pyramid"),
+        "precision": ([*lm, "--mixed-precision", "fp8"], "mixed_precision must be one of"),
+        "tracker": ([*lm, "--trackers", "paper"], "trackers must be among"),
+        "no bundle": (["generate", "a", "--model", "no/where"], "is not a whole bundle: it is not a folder"),
+        "broken bundle": (["generate", "a", "--model", "broken"], "lacks vocabulary.json"),
+        "swapped": (["caption", good, "--model", "swapped"], "they do not belong together"),
+        "long prompt": (["generate", "word " * 90, "--model", bundle], "but the model has 64"),
+        "num images": (["generate", "a", "--model", bundle, "--num-images", 0], "num_images must be at least 1"),
+        "seed": (["generate", "a", "--model", bundle, "--seed", -1], "seeds must be 0 or more"),
+        "temperature": (["generate", "a", "--model", bundle, "--temperature", -1], "temperature must be 0 or more"),
+        "top p": (["generate", "a", "--model", bundle, "--top-p", 2], "top_p must be above 0"),
+        "no png": (["generate", "a", "--model", bundle, "--output", "a.gif"], "--output must end in .png, got a.gif"),
+        "output": (["generate", "a", "--model", bundle, "--output", "file/a.png"], "file"),
+        "folder": (["generate", "a", "--model", bundle, "--folder", "file"], "file"),
+        "no picture": (["caption", "file", "--model", bundle], "file cannot be read as a picture"),
+        "missing picture": (["caption", "no.png", "--model", bundle], "no.png cannot be read as a picture"),
+        "evaluate": (["evaluate", "tokenizer", "--model", "empty"], "is not an image tokenizer"),
+        "evaluate split": (
+            ["evaluate", "prior", "--model", bundle, "--codes", codes_folder(), "--split", "x"],
+            "has no split 'x'",
+        ),
+        "names": (
+            ["evaluate", "names", "--model", bundle, "--data", pictures(), "--num-captions", 0],
+            "num_captions must be at least 1",
+        ),
+        "demo": (["demo", "--output", "words"], "words exists and holds no demo"),
+        "demo steps": (["demo", "--prior-steps", 0], "prior_steps must be at least 1"),
+    }
+
+
+def test_every_mistake_gives_one_line_and_exit_code_2(run, tmp_path):
+    wrong = {}
+    for name, (arguments, words) in mistakes(tmp_path).items():
+        ran = run(*arguments)
+        lines = ran.err.splitlines()
+        fine = ran.code == 2 and ran.out == "" and len(lines) == 1 and lines[0].startswith("error: ")
+        if not fine or words not in lines[0]:
+            wrong[name] = ran
+    assert wrong == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["generate"], "Missing argument"),
+        (["generate", "a", "--seed", "x"], "'--seed'"),
+        (["train-lm", "--nonsense"], "No such option"),
+        (["paint"], "No such command"),
+    ],
+    ids=str,
+)
+def test_errors_of_usage_are_those_of_typer(run, arguments: list[str], words: str):
+    ran = run(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert words in ran.err
+
+
+def test_demo_prints_its_report(run, monkeypatch, tmp_path):
+    from datasets import DatasetDict
+
+    from pictogram.tokenizer import sources
+    from pictogram.tokenizer.embedded import load_embedded
+
+    whole = load_embedded()
+    few = DatasetDict({"train": whole["train"].select(range(20)), "test": whole["test"].select(range(9))})
+    monkeypatch.setattr(sources, "load_embedded", lambda: few)
+    ran = run("demo", "--tokenizer-steps", 1, "--prior-steps", 1, "--json")
+    assert ran.code == 0, ran.err
+    assert [line[:4] for line in ran.err.splitlines()] == ["1/5 ", "2/5 ", "3/5 ", "4/5 ", "5/5 "]
+    assert json.loads(ran.out) == json.loads((tmp_path / "pictogram-demo" / "report.json").read_text())
+
+
+def test_as_a_process_of_its_own(tmp_path):
+    """Exit codes and streams as a shell sees them, with libraries fresh: no bars, no notes, no traceback."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+    def shell(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pictogram.pipelines.cli", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    good = shell("generate", "red apple", "--model", bundle_folder(), "--json")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert json.loads(good.stdout)["pictures"][0]["prompt"] == "red apple"
+    bad = shell("generate", "red apple", "--model", "nowhere")
+    assert (bad.returncode, bad.stdout) == (2, "")
+    assert bad.stderr == "error: nowhere is not a whole bundle: it is not a folder\n"
