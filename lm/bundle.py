@@ -92,7 +92,7 @@ class Bundle:
             what = "is not a folder" if not directory.is_dir() else f"lacks {', '.join(missing)}"
             raise InputError(f"{directory} is not a whole bundle: it {what}")
         try:
-            prior, report = AutoModelForCausalLM.from_pretrained(
+            prior, report = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
                 directory, local_files_only=True, output_loading_info=True
             )
         except Exception as error:

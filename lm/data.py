@@ -1,4 +1,4 @@
-"""Training documents in batches. Global batch t is a pure function of (seed, t); documents of like length go together."""
+"""Training documents in batches: batch t is a pure function of (seed, t), and documents of like length go together."""
 
 from __future__ import annotations
 

@@ -87,10 +87,9 @@ def build_prior(
     model = Qwen3ForCausalLM(prior_config(vocabulary, size, max_length))
     for level, codebook in enumerate(image_tokenizer.codebooks):
         vectors = codebook.embedding.weight  # pyright: ignore[reportAttributeAccessIssue]
-        codes = torch.arange(len(vectors))  # pyright: ignore[reportArgumentType]
-        _place_embeddings(
-            model, vocabulary.codes_to_ids(level, codes), vectors, derived_generator(seed, "level", level)
-        )
+        assert isinstance(vectors, torch.Tensor)
+        ids = vocabulary.codes_to_ids(level, torch.arange(len(vectors)))
+        _place_embeddings(model, ids, vectors, derived_generator(seed, "level", level))
     return model
 
 

@@ -1,8 +1,8 @@
 """Drawing legal documents from a prior.
 
 Every draw is the inverse of a cumulative distribution at a uniform number that the caller supplies. So the same numbers
-give the same tokens whatever the batch, and `generate()` of transformers can be followed token by token. Only the rows of
-the output layer that are legal at a place are computed.
+give the same tokens whatever the batch, and `generate()` of transformers can be followed token by token. Only the rows
+of the output layer that are legal at a place are computed.
 """
 
 from __future__ import annotations
@@ -191,9 +191,12 @@ def _guide(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float)
 
 def _legal_columns(grammar: Grammar, rows: Sequence[_Row], excluded: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The ids that may be drawn in any unfinished row (n,), and which of them are legal in which row (B, n)."""
-    sets = {grammar.set_index(row.state) for row in rows if not row.done}
-    columns = torch.cat([grammar.legal_sets[index] for index in sorted(sets)]).unique()
-    columns = columns[~torch.isin(columns, excluded)]
+    sets = sorted({grammar.set_index(row.state) for row in rows if not row.done})
+    columns = grammar.legal_sets[sets[0]]
+    if len(sets) > 1:
+        columns = torch.cat([grammar.legal_sets[index] for index in sets]).unique()
+    if len(excluded):
+        columns = columns[~torch.isin(columns, excluded)]
     if len(sets) == 1:
         return columns, torch.ones(len(rows), len(columns), dtype=torch.bool)
     # A finished row keeps all columns: its draws are thrown away, and an empty row would have no distribution.
@@ -227,7 +230,9 @@ class _CachedModel:
 
     def logits(self, columns: torch.Tensor) -> torch.Tensor:
         """(B, n) logits of the next token, for n ids only; float32, or float64 if the model is."""
-        weight = self.model.get_output_embeddings().weight
+        head = self.model.get_output_embeddings()
+        assert head is not None
+        weight = head.weight
         assert isinstance(weight, torch.Tensor)
         logits = F.linear(self.hidden, weight[columns.to(weight.device)])
         return logits.to(torch.promote_types(logits.dtype, torch.float32)).cpu()

@@ -161,7 +161,9 @@ class _Trainer:
                 sums = self._step(step)
                 done = step + 1
                 if done % self.config.log_every == 0 or done == self.config.num_steps:
-                    values = self._metrics(self.accelerator.reduce(sums, "sum"))
+                    total = self.accelerator.reduce(sums, "sum")
+                    assert isinstance(total, torch.Tensor)
+                    values = self._metrics(total)
                     log.write(done, **values)
                     self.accelerator.log(values, step=done)
                 if done % self.config.checkpoint_every == 0 and done < self.config.num_steps:

@@ -1,8 +1,10 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_chain import bundle, bundle_folder, shared_bundle, tokenizer_folder
 
 from pictogram.hub.errors import InputError
@@ -80,8 +82,6 @@ def test_garbage_is_refused(folder: Path, name: str):
 
 
 def test_missing_weights_are_not_made_up(folder: Path):
-    from safetensors.torch import load_file, save_file
-
     weights = load_file(folder / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
@@ -95,8 +95,6 @@ def test_another_image_tokenizer_is_refused(folder: Path):
 
 
 def test_another_decoder_is_refused(folder: Path):
-    from dataclasses import replace
-
     vocabulary = replace(shared_bundle().vocabulary, decoder_fingerprint="0" * 64)
     vocabulary.save(folder)
     assert "names decoder 000000000000..." in refusal(folder)
@@ -108,8 +106,6 @@ def test_another_text_tokenizer_is_refused(folder: Path):
 
 
 def test_parts_that_do_not_fit_are_not_saved(tmp_path):
-    from dataclasses import replace
-
     good = shared_bundle()
     bad = replace(good, vocabulary=replace(good.vocabulary, codes_fingerprint="1" * 64))
     with pytest.raises(InputError, match="they do not belong together"):

@@ -2,6 +2,7 @@ import json
 import math
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -199,7 +200,9 @@ def test_rows_that_end_leave_the_others_alone():
     bundle = shared_bundle()
     eos = bundle.vocabulary.eos_id
     prompts = [prompt[:-1] for prompt in picture_prompts("level", ["red apple", "sad face", "grinning face"])]
-    options = dict(model=bundle.prior, grammar=bundle.grammar, sampling=SamplingConfig(), stop=lambda id_: id_ == eos)
+    options: dict[str, Any] = dict(
+        model=bundle.prior, grammar=bundle.grammar, sampling=SamplingConfig(), stop=lambda id_: id_ == eos
+    )
     draws = uniforms([11, 12, 13], 20)
     together = sample(prompts=prompts, draws=draws, **options)
     lengths = {len(ids) for ids in together.token_ids}

@@ -16,6 +16,7 @@ from pictogram.lm.bundle import Bundle
 from pictogram.lm.model import PRIOR_SIZES, PriorSize
 from pictogram.lm.train import PriorTrainingConfig, run_training, train_prior
 from pictogram.pipelines.tokenize import TokenizeConfig, tokenize
+from pictogram.tokenizer.batches import process_slice
 from pictogram.tokenizer.command_line import run_command
 
 RESULTS = (
@@ -217,8 +218,6 @@ def test_a_precision_that_this_machine_lacks_is_refused(tmp_path):
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused():
-    from pictogram.tokenizer.batches import process_slice
-
     with pytest.raises(InputError, match="batch_size must be a multiple of the 2 processes, got 7"):
         process_slice(7, 0, 2)
 

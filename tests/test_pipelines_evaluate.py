@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from tiny_chain import (
@@ -46,7 +47,7 @@ def test_a_prior_in_both_directions():
 
 
 def test_codes_of_another_tokenizer_are_refused(tmp_path):
-    options = dict(data=str(pictures()), model=str(tokenizer_folder(1)), output=str(tmp_path / "codes"))
+    options: dict[str, Any] = dict(data=str(pictures()), model=str(tokenizer_folder(1)), output=str(tmp_path / "codes"))
     tokenize(TokenizeConfig(**options))
     with pytest.raises(InputError, match="holds codes of image tokenizer"):
         evaluate_prior(str(bundle_folder()), options["output"], "train")

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_chain import bundle_folder, pictures, prior, processor, shared_bundle
+from tiny_chain import bundle, bundle_folder, output_weights, pictures, prior, processor, shared_bundle
 
 from pictogram.hub.errors import InputError
 from pictogram.lm.documents import image_to_text, images_to_ids
 from pictogram.lm.vocabulary import JointVocabulary
-from pictogram.pipelines.image_to_text import ImageToTextOutput, ImageToTextPipeline
+from pictogram.pipelines.image_to_text import ImageToTextOutput, ImageToTextPipeline, _open
 from pictogram.tokenizer.fingerprints import codes_fingerprint
 
 RED = (200, 40, 30)
@@ -79,8 +79,7 @@ def test_no_other_picture_starts_inside_a_caption():
     bundle = shared_bundle()
     model = prior(bundle.vocabulary)
     with torch.no_grad():  # a model that would rather draw one more picture than anything else
-        head = model.get_output_embeddings().weight
-        assert isinstance(head, torch.Tensor)
+        head = output_weights(model)
         head.zero_()
         head[bundle.vocabulary.image_start_id("2x2")] = 50
         head[bundle.vocabulary.null_id] = -50
@@ -112,11 +111,9 @@ def test_transparency_shows_the_background_of_the_processor():
     see_through = Image.new("RGBA", (16, 16), (255, 255, 255, 0))
     bundle = shared_bundle()
     black = processor()
-    black.background = (0, 0, 0)
+    black.background = (0, 0, 0)  # pyright: ignore[reportAttributeAccessIssue]
     pipeline = ImageToTextPipeline(replace(bundle, image_processor=black))
     shown = pipeline._prompts([Image.new("RGB", (16, 16), (0, 0, 0))])
-    from pictogram.pipelines.image_to_text import _open
-
     assert pipeline._prompts([_open(see_through, black.background_colour)]) == shown
     assert pipeline(see_through).captions == pipeline(Image.new("RGB", (16, 16))).captions
 
@@ -144,8 +141,6 @@ def test_the_longest_caption_fits_the_context(pipeline: ImageToTextPipeline):
     assert pipeline(files(1), max_new_tokens=1).captions[0] is not None
     with pytest.raises(InputError, match="but the model has 64"):
         pipeline(files(1), max_new_tokens=60)
-    from tiny_chain import bundle
-
     short = ImageToTextPipeline(bundle(max_length=12))  # the prompt alone takes 8
     assert len(short(files(2), temperature=1.0).captions) == 2
 

@@ -8,6 +8,7 @@ from pictogram.lm.documents import images_to_ids, text_to_image
 from pictogram.lm.order import ORDERS
 from pictogram.lm.rate import measure_rate
 from pictogram.pipelines.text_to_image import TextToImageOutput, TextToImagePipeline
+from pictogram.tokenizer.image_processor import to_images
 
 WORDS = [
     "red apple",
@@ -65,8 +66,6 @@ def test_several_pictures_a_prompt(level: TextToImagePipeline):
 
 
 def test_pictures_are_those_of_their_codes(pipeline: TextToImagePipeline):
-    from pictogram.tokenizer.image_processor import to_images
-
     output = pipeline(WORDS[:3], batch_size=2)
     decoded = to_images(pipeline.bundle.image_tokenizer.decode(output.codes))
     assert [image.tobytes() for image in decoded] == pixels(output)

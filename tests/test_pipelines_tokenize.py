@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from PIL import Image
@@ -10,7 +12,7 @@ from pictogram.tokenizer.codes_dataset import load_codes
 
 def test_codes_are_those_of_the_tokenizer():
     codes = load_codes(codes_folder())
-    images = [Image.open(path) for path in sorted(pictures().glob("*.png"))]
+    images: list[Image.Image] = [Image.open(path) for path in sorted(pictures().glob("*.png"))]
     expected = image_tokenizer().encode(processor()(images, return_tensors="pt")["pixel_values"])
     for stored, level in zip(codes.codes(range(NUM_PICTURES)), expected, strict=True):
         assert torch.equal(stored, level)
@@ -29,14 +31,16 @@ def test_the_command_tells_what_was_left_out(tmp_path):
 
 def test_the_same_folder_again_changes_nothing_and_another_split_is_added():
     before = {path: path.read_bytes() for path in codes_folder().rglob("*.parquet")}
-    options = dict(data=str(pictures()), model=str(tokenizer_folder()), output=str(codes_folder()), rows_per_shard=10)
+    options: dict[str, Any] = dict(
+        data=str(pictures()), model=str(tokenizer_folder()), output=str(codes_folder()), rows_per_shard=10
+    )
     manifest = tokenize(TokenizeConfig(**options))
     assert {path: path.read_bytes() for path in codes_folder().rglob("*.parquet")} == before
     assert manifest.splits["train"].rows == NUM_PICTURES
 
 
 def test_codes_of_two_tokenizers_are_not_mixed(tmp_path):
-    options = dict(data=str(pictures()), output=str(tmp_path / "codes"))
+    options: dict[str, Any] = dict(data=str(pictures()), output=str(tmp_path / "codes"))
     tokenize(TokenizeConfig(**options, model=str(tokenizer_folder())))
     with pytest.raises(InputError, match="codes_fingerprint"):
         tokenize(TokenizeConfig(**options, model=str(tokenizer_folder(1))))
@@ -45,4 +49,4 @@ def test_codes_of_two_tokenizers_are_not_mixed(tmp_path):
 @pytest.mark.parametrize("option", ["batch_size", "rows_per_shard"])
 def test_sizes_below_1_are_refused(option: str):
     with pytest.raises(InputError, match=f"{option} must be at least 1"):
-        TokenizeConfig(**{option: 0})
+        TokenizeConfig(**{option: 0})  # pyright: ignore[reportArgumentType]

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 
@@ -26,7 +28,7 @@ def test_warmup_stable_decay():
     assert values[60:] == pytest.approx([1 - step / 40 for step in range(40)])
 
 
-@pytest.mark.parametrize("schedule", [cosine, lambda *args: warmup_stable_decay(*args, 0.4)])
+@pytest.mark.parametrize("schedule", [cosine, functools.partial(warmup_stable_decay, decay_share=0.4)])
 @pytest.mark.parametrize(("num_steps", "warmup_steps"), [(1, 0), (1, 1), (3, 10), (5, 5), (7, 2)])
 def test_factors_stay_in_range_on_short_runs(schedule, num_steps, warmup_steps):
     values = [schedule(step, num_steps, warmup_steps) for step in range(num_steps)]

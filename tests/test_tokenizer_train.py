@@ -175,7 +175,7 @@ def test_a_finished_run_is_not_trained_again(finished, image_folder, monkeypatch
 
 
 def test_killed_for_real(image_folder, tmp_path):
-    config = tiny(image_folder, tmp_path / "killed", num_steps=300, checkpoint_every=20)
+    config = tiny(image_folder, tmp_path / "killed", num_steps=120, checkpoint_every=10)
     process = subprocess.Popen([sys.executable, "-m", "pictogram.tokenizer.train", *arguments(config)])
     deadline = time.monotonic() + 60
     while not list((tmp_path / "killed").glob("checkpoints/step-*")):
@@ -195,7 +195,7 @@ def test_killed_for_real(image_folder, tmp_path):
 
 
 def witness(folder: Path) -> Path:
-    """Makes every process note how many it takes part with: strangers that each train alone would agree just as well."""
+    """Makes each process note how many take part: strangers that each train alone would agree just as well."""
     (folder / "sitecustomize.py").write_text(
         "import atexit, os, sys\n"
         "@atexit.register\n"

@@ -124,11 +124,17 @@ def prior(vocabulary: JointVocabulary, *, seed: int = 0, max_length: int = 64) -
     )
     model = Qwen3ForCausalLM(config).eval()
     with torch.no_grad():
-        head = model.get_output_embeddings().weight
-        assert isinstance(head, torch.Tensor)
+        head = output_weights(model)
         head[: len(vocabulary.text_range)] *= 0.3
         head[list(vocabulary.control_ids.values())] *= 3
     return model
+
+
+def output_weights(model: PreTrainedModel) -> torch.Tensor:
+    """(vocab_size, width) of the output layer."""
+    head = model.get_output_embeddings()
+    assert head is not None and isinstance(head.weight, torch.Tensor)
+    return head.weight
 
 
 def bundle(order: str = "level", *, max_length: int = 64) -> Bundle:
