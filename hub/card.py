@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,10 +29,11 @@ A stock `{architecture}` over one vocabulary of text pieces and image codes, wit
 from pictogram import TextToImagePipeline
 
 pipeline = TextToImagePipeline.from_pretrained("path/of/this/folder")
-pipeline("{prompt}", num_images=4, seed=0).images[0].save("picture.png")
+pipeline({prompt}, num_images=4, seed=0).images[0].save("picture.png")
 ```
 
-`AutoModelForCausalLM` and `AutoTokenizer` load the prior without pictogram; `vocabulary.json` says which ids are legal where.
+`AutoModelForCausalLM` and `AutoTokenizer` load the prior without pictogram; `vocabulary.json` says which ids are legal
+where.
 
 ## Figures
 
@@ -60,7 +62,7 @@ def write_bundle_card(
     """
     card = _BUNDLE_CARD.format(
         architecture=architecture,
-        prompt=prompt.replace('"', "'"),
+        prompt=json.dumps(prompt, ensure_ascii=False),
         picture="\n![samples](samples.png)\n" if has_picture else "",
         figures="\n".join(f"| {name} | {value} |" for name, value in figures.items()),
     )

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from ..hub.errors import InputError
 from ..hub.files import read_json
-from ..tokenizer.accelerators import PRECISIONS, start_accelerator, tracker_names
+from ..tokenizer.accelerators import PRECISIONS, finish, start_accelerator, tracker_names
 from ..tokenizer.batches import process_slice
 from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
@@ -226,8 +226,7 @@ class _Trainer:
             )
             bundle.save_pretrained(self.folder.path)
             self.folder.complete({"steps": self.config.num_steps, "seed": self.config.seed})
-        self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
+        finish(self.accelerator)
 
 
 def _context_length(longest: int) -> int:

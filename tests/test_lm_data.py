@@ -11,6 +11,7 @@ from pictogram.hub.errors import InputError
 from pictogram.lm.data import IGNORED, DocumentBatches, DocumentMix, collate
 from pictogram.lm.documents import image_to_text, images_to_ids, parse_document, text_to_image, unconditional
 from pictogram.lm.order import ORDERS
+from pictogram.tokenizer.batches import process_slice
 from pictogram.tokenizer.codes_dataset import CodesDataset, load_codes
 
 CODES = load_codes(codes_folder())
@@ -134,3 +135,11 @@ def test_no_pictures_or_several_sizes_are_refused():
     for codes in (several, nothing):
         with pytest.raises(InputError, match="codes of pictures of one size, at least one"):
             batches(codes=codes)
+
+
+@pytest.mark.parametrize("num_processes", [1, 2, 4])
+def test_any_number_of_processes_sees_the_same_batch(num_processes: int):
+    whole = batches().batch(5)
+    shares = [process_slice(4, index, num_processes) for index in range(num_processes)]
+    parts = [batches().batch(5).input_ids[share] for share in shares]
+    assert torch.equal(torch.cat(parts), whole.input_ids)

@@ -1,9 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from accelerate import Accelerator
+
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer import accelerators as module
-from pictogram.tokenizer.accelerators import start_accelerator, tracker_names
+from pictogram.tokenizer.accelerators import finish, start_accelerator, tracker_names
 
 
 def test_trackers_are_parsed(monkeypatch):
@@ -36,3 +39,12 @@ def test_a_precision_that_cannot_be_had_is_refused(tmp_path):
         pytest.skip("fp16 works here")
     with pytest.raises(InputError, match="mixed_precision 'fp16' cannot be used here: "):
         start_accelerator("fp16", "", str(tmp_path))
+
+
+def test_finishing_ends_the_trackers_and_allows_another_training(tmp_path):
+    accelerator = start_accelerator("no", "", str(tmp_path))
+    ended = []
+    accelerator.trackers = [SimpleNamespace(finish=lambda: ended.append(True))]
+    finish(accelerator)
+    assert ended == [True]
+    assert start_accelerator("no", "", str(tmp_path)).num_processes == 1

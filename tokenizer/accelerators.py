@@ -47,3 +47,15 @@ def start_accelerator(mixed_precision: str, trackers: str, output: str) -> Accel
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"mixed_precision {mixed_precision!r} cannot be used here: {reason}") from error
+
+
+def finish(accelerator: Accelerator) -> None:
+    """Ends the trackers and waits for all processes.
+
+    `Accelerator.end_training` would also destroy the process group at once. That may hang: gloo's threads need the
+    interpreter's lock to let go of the last barrier (seen in torch 2.13), while the main thread holds it and waits for
+    them to end. So the group lives as long as the process, which may also train again.
+    """
+    for tracker in accelerator.trackers:
+        tracker.finish()
+    accelerator.wait_for_everyone()

@@ -15,7 +15,7 @@ from accelerate.utils import set_seed
 
 from ..hub.errors import InputError
 from ..hub.files import read_json
-from .accelerators import PRECISIONS, start_accelerator, tracker_names
+from .accelerators import PRECISIONS, finish, start_accelerator, tracker_names
 from .batches import derived_generator, global_batch, process_slice
 from .checkpoints import MetricsLog, TrainingFolder
 from .command_line import check_options, command, option, run_command, seed_option
@@ -237,8 +237,7 @@ class _Trainer:
             self.processor.save_pretrained(self.folder.path)
             listed = [asdict(failure) for failure in failures]
             self.folder.complete({"steps": self.config.num_steps, "train": evaluation.to_dict(), "failures": listed})
-        self.accelerator.wait_for_everyone()
-        self.accelerator.end_training()
+        finish(self.accelerator)
 
 
 def run_training(config: TokenizerTrainingConfig) -> dict[str, Any]:
