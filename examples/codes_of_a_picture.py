@@ -18,7 +18,8 @@ def main(image_tokenizer: str, output: str) -> None:
     pixel_values = processor(pictures, return_tensors="pt")["pixel_values"]  # (4, 3, 32, 32) in [-1, 1]
     codes = tokenizer.encode(pixel_values)
     for level, grid in enumerate(codes):
-        print(f"level {level}: {grid.shape[1]}x{grid.shape[2]} codes, the first picture's are {grid[0].flatten().tolist()}")
+        rows, columns = grid.shape[1:]
+        print(f"level {level}, {rows}x{columns} codes; the first picture's: {grid[0].flatten().tolist()}")
     save_picture(reconstruction_grid(tokenizer, pixel_values), output)
 
 

@@ -1,6 +1,6 @@
 """Use a bundle's prior without pictogram: stock transformers, and the ids that `vocabulary.json` says are legal.
 
-Works for bundles in `level` order. It prints the codes of one picture; only drawing them needs pictogram's image tokenizer.
+Works for bundles in `level` order. It prints the codes of one picture; only drawing them needs pictogram.
 
 python examples/stock_transformers.py pictogram-demo/bundle "red apple"
 """

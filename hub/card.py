@@ -21,7 +21,8 @@ tags:
 
 # A pictogram bundle
 
-A stock `{architecture}` over one vocabulary of text pieces and image codes, with the image tokenizer that draws its codes.
+A stock `{architecture}` over one vocabulary of text pieces and image codes, with the image tokenizer that draws its
+codes.
 {picture}
 ## Use
 

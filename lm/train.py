@@ -16,6 +16,7 @@ from accelerate.utils import set_seed
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from ..hub.card import write_bundle_card
 from ..hub.errors import InputError
 from ..hub.files import read_json
 from ..tokenizer.accelerators import PRECISIONS, finish, start_accelerator, tracker_names
@@ -128,7 +129,7 @@ class _Trainer:
         image_tokenizer: LoadedImageTokenizer,
         mix: DocumentMix,
     ):
-        self.config, self.folder, self.image_tokenizer = config, folder, image_tokenizer
+        self.config, self.folder, self.codes, self.image_tokenizer = config, folder, codes, image_tokenizer
         self.accelerator = start_accelerator(config.mixed_precision, config.trackers, config.output)
         set_seed(config.seed)
         captions = [caption for row in range(len(codes)) for caption in codes.captions(row)]
@@ -225,8 +226,20 @@ class _Trainer:
                 self.image_tokenizer.processor,
             )
             bundle.save_pretrained(self.folder.path)
+            self._write_card(prior)
             self.folder.complete({"steps": self.config.num_steps, "seed": self.config.seed})
         finish(self.accelerator)
+
+    def _write_card(self, prior: PreTrainedModel) -> None:
+        last = MetricsLog.read(self.folder.path / "metrics.jsonl")[-1]
+        figures = {f"{name}, training documents": f"{value:.4g}" for name, value in last.items() if name != "step"}
+        captions = (caption for row in range(len(self.codes)) for caption in self.codes.captions(row) if caption)
+        write_bundle_card(
+            self.folder.path,
+            architecture=type(prior).__name__,
+            prompt=next(captions, ""),
+            figures={"steps": f"{self.config.num_steps}", **figures},
+        )
 
 
 def _context_length(longest: int) -> int:

@@ -13,6 +13,7 @@ from ..tokenizer import train as train_tokenizer
 from ..tokenizer.command_line import command, new_app, print_result, run_app
 from ..tokenizer.pictures import picture_grid, save_picture
 from . import demo, tokenize
+from .demo_report import summarise
 from .evaluate import evaluate_image_tokenizer, evaluate_names, evaluate_prior
 from .image_to_text import ImageToTextPipeline
 from .text_to_image import TextToImagePipeline
@@ -36,6 +37,7 @@ app.command("demo")(
 
         Example: pictogram demo --output pictogram-demo
         """,
+        summarise=summarise,
     )
 )
 app.command("train-tokenizer")(train_tokenizer.main)
@@ -51,7 +53,7 @@ def generate(
     folder: Annotated[Path | None, typer.Option(help="Folder for each picture at its own size as well.")] = None,
     num_images: Annotated[int, typer.Option(help="Pictures per prompt.")] = 1,
     seed: Seed = 0,
-    guidance_scale: Guidance = 3.0,
+    guidance_scale: Guidance = 1.0,
     temperature: Temperature = 1.0,
     top_k: TopK = 0,
     top_p: TopP = 1.0,
@@ -167,7 +169,7 @@ def evaluate_names_command(
     split: Split = "train",
     num_captions: Annotated[int, typer.Option(help="Captions to try.")] = 200,
     seed: Seed = 0,
-    guidance_scale: Guidance = 3.0,
+    guidance_scale: Guidance = 1.2,
     json_output: Json = False,
 ) -> None:
     """How often the training picture nearest to a sample bears the sample's caption.

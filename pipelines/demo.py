@@ -5,9 +5,7 @@ Budgets are steps, never seconds: the same seed gives the same bytes. A killed d
 
 from __future__ import annotations
 
-import platform
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +18,11 @@ from ..lm.train import PriorTrainingConfig, train_prior
 from ..tokenizer.batches import derived_generator
 from ..tokenizer.codes_dataset import load_codes
 from ..tokenizer.command_line import check_options, option, seed_option
-from ..tokenizer.evaluation import evaluate_tokenizer
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.images import PixelDataset, load_pixels
 from ..tokenizer.pictures import picture_grid, reconstruction_grid, save_picture
 from ..tokenizer.train import TokenizerTrainingConfig, train_tokenizer
-from .evaluate import prior_rates
-from .name_accuracy import measure_name_accuracy
+from .demo_report import score, versions, write_card
 from .stages import Stages
 from .text_to_image import TextToImagePipeline
 from .tokenize import TokenizeConfig, tokenize
@@ -44,7 +40,7 @@ class DemoConfig:
     seed: int = seed_option()
     tokenizer_steps: int = option(3000, "Training steps of the image tokenizer.", at_least=1)
     prior_steps: int = option(1800, "Training steps of the prior.", at_least=1)
-    guidance_scale: float = option(3.0, "Guidance of the samples.", at_least=0)
+    guidance_scale: float = option(1.2, "Guidance of the samples.", at_least=0)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -76,7 +72,7 @@ class DemoConfig:
             output=f"{self.output}/bundle",
             size="pico",
             text_vocab_size=2048,
-            image_to_text=0.15,
+            image_to_text=0.25,
             learning_rate=4e-3,
             num_steps=self.prior_steps,
             checkpoint_every=250,
@@ -109,13 +105,16 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     with stages.stage("pictures", "4/5 drawing pictures from words"):
         _draw(folder, bundle, config, train, test)
     with stages.stage("scores", "5/5 scoring"):
-        scores = _scores(bundle, config, train, test)
+        codes = load_codes(f"{config.output}/codes", "test")
+        scores = score(bundle, train, test, codes, seed=config.seed, guidance_scale=config.guidance_scale)
+        write_card(folder, scores, prompt=train.source.captions(0)[0])
     report = {
         **scores,
+        "output": config.output,
         "seed": config.seed,
         "settings": config.settings(),
         "stages": stages.costs,
-        "versions": _versions(),
+        "versions": versions(),
     }
     write_json(folder / "report.json", report)
     return report
@@ -159,23 +158,3 @@ def _draw(folder: Path, bundle: Bundle, config: DemoConfig, train: PixelDataset,
     save_picture(grid, folder / "samples.png")
     rows = torch.randperm(len(test), generator=generator)[:_NUM_RECONSTRUCTIONS].tolist()
     save_picture(reconstruction_grid(bundle.image_tokenizer, test.pixels(rows)), folder / "reconstructions.png")
-
-
-def _scores(bundle: Bundle, config: DemoConfig, train: PixelDataset, test: PixelDataset) -> dict[str, Any]:
-    accuracy = measure_name_accuracy(bundle, train, seed=config.seed, guidance_scale=config.guidance_scale)
-    model = bundle.image_tokenizer
-    held_out = prior_rates(bundle, load_codes(f"{config.output}/codes", "test"))
-    return {
-        "name_accuracy": accuracy.name_accuracy,
-        "name_accuracy_details": accuracy.to_dict(),
-        "image_tokenizer": {
-            "train": evaluate_tokenizer(model, train).to_dict(),
-            "test": evaluate_tokenizer(model, test).to_dict(),
-        },
-        "held_out_bits": {direction: rate.to_dict() for direction, rate in held_out.items()},
-    }
-
-
-def _versions() -> dict[str, str]:
-    names = ("pictogram", "torch", "transformers", "datasets", "accelerate", "sentencepiece", "safetensors")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}

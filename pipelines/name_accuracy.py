@@ -18,6 +18,7 @@ from ..tokenizer.batches import derived_generator
 from ..tokenizer.evaluation import to_8bit
 from ..tokenizer.images import PixelDataset
 from ..tokenizer.model import ImageCodes
+from .image_to_text import ImageToTextPipeline
 from .text_to_image import TextToImagePipeline, check_positive
 
 
@@ -30,6 +31,7 @@ class NameAccuracy:
         without_guidance: at guidance 1.
         reconstructions: of reconstructed training pictures instead of samples: the ceiling the image tokenizer sets.
         shuffled_captions: of the guided samples against each other's captions: chance.
+        caption_accuracy: the other direction: share of the same pictures whose most likely caption is their own.
         guidance_scale: of the first figure.
         num_captions: captions tried.
         num_training_pictures: pictures searched.
@@ -39,6 +41,7 @@ class NameAccuracy:
     without_guidance: float
     reconstructions: float
     shuffled_captions: float
+    caption_accuracy: float
     guidance_scale: float
     num_captions: int
     num_training_pictures: int
@@ -50,7 +53,7 @@ class NameAccuracy:
 
 
 def measure_name_accuracy(
-    bundle: Bundle, dataset: PixelDataset, *, seed: int, num_captions: int = 200, guidance_scale: float = 3.0
+    bundle: Bundle, dataset: PixelDataset, *, seed: int, num_captions: int = 200, guidance_scale: float = 1.2
 ) -> NameAccuracy:
     """Draws captions by seed and samples one picture for each.
 
@@ -78,6 +81,8 @@ def measure_name_accuracy(
 
     guided = nearest_captions(pipeline(captions, seed=seed, guidance_scale=guidance_scale).codes)
     plain = nearest_captions(pipeline(captions, seed=seed, guidance_scale=1.0).codes)
+    pictures = [dataset.source.read(row, bundle.image_processor.background_colour) for row in rows]
+    written = ImageToTextPipeline(bundle)(pictures).captions
     tokenizer = bundle.image_tokenizer
     originals = tokenizer.encode(dataset.pixels(rows).to(tokenizer.device))
     return NameAccuracy(
@@ -85,6 +90,7 @@ def measure_name_accuracy(
         without_guidance=_share(captions, plain),
         reconstructions=_share(captions, nearest_captions(originals)),
         shuffled_captions=_share(captions[1:] + captions[:1], guided),
+        caption_accuracy=_share(written, [dataset.source.captions(row) for row in rows]),
         guidance_scale=guidance_scale,
         num_captions=len(captions),
         num_training_pictures=len(dataset),

@@ -1,4 +1,5 @@
 import yaml
+
 from pictogram.hub.card import write_bundle_card
 
 

@@ -33,7 +33,8 @@ def test_fifty_updates_against_the_closed_form():
         indices = codebook.quantize(latents).indices
         codebook.update(latents, indices)
         one_hot = torch.nn.functional.one_hot(indices.flatten(), 4).double()
-        weight = (1 - decay) * decay ** (49 - step)  # (1 - d) d^(n - 1 - t) of batch t, and d^n of the start
+        # (1 - d) d^(n - 1 - t) of batch t, and d^n of the start, in units of the average code: 20 latents, 4 codes.
+        weight = (1 - decay) * decay ** (49 - step) * 4 / 20
         counts += weight * one_hot.sum(0)
         sums += weight * one_hot.T @ channels_last(latents).double()
     torch.testing.assert_close(codebook.counts.double(), counts, rtol=1e-5, atol=1e-6)
@@ -47,8 +48,20 @@ def test_start_is_consistent_and_covers_the_latents():
     assert_consistent(codebook)
     points = channels_last(latents)
     counts = torch.bincount(nearest(points, codebook.embedding.weight), minlength=8)
-    torch.testing.assert_close(codebook.counts, counts.float())
+    torch.testing.assert_close(codebook.counts, counts.float() * 8 / len(points))
     assert float((points - codebook.embedding.weight[nearest(points, codebook.embedding.weight)]).var()) < 0.5
+
+
+def test_start_and_batches_weigh_the_same_whatever_their_sizes():
+    codebook, few = make(8, decay=0.5), grid(1, 3, 4, 4, seed=1)
+    codebook.start(grid(64, 3, 4, 4), seed=0)
+    before = codebook.embedding.weight.clone()
+    latents = before[0].view(1, 3, 1, 1) + 0.1 * few
+    codebook.update(latents, torch.zeros(1, 4, 4, dtype=torch.int64))
+    # All of a batch fell on code 0: with decay 1/2 its mean counts 8 (codes) against the start's share of code 0.
+    share = float(codebook.counts[0]) * 2 - 8
+    expected = (before[0] * share + 8 * channels_last(latents).mean(0)) / (share + 8)
+    torch.testing.assert_close(codebook.embedding.weight[0].detach(), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0])

@@ -69,7 +69,12 @@ def check_options(config: Any) -> None:
 
 
 def command(
-    config_class: type[Config], run: Callable[[Config], dict[str, Any]], name: str, description: str
+    config_class: type[Config],
+    run: Callable[[Config], dict[str, Any]],
+    name: str,
+    description: str,
+    *,
+    summarise: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> Callable[..., None]:
     """The function that typer turns into a command.
 
@@ -78,12 +83,13 @@ def command(
         run: does the work and returns what `--json` prints.
         name: of the function, for messages.
         description: the command's help, with an example.
+        summarise: makes of that result what people see; everything unless told.
     """
 
     def call(json_output: bool, **options: Any) -> None:
         result = run(config_class(**options))
         if os.environ.get("RANK", "0") == "0":  # set by torchrun: one result, however many processes found it
-            print_result(result, json_output)
+            print_result(result if json_output else summarise(result), json_output)
 
     types = get_type_hints(config_class)
     fields = dataclasses.fields(config_class)  # pyright: ignore[reportArgumentType]

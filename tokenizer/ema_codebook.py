@@ -38,8 +38,8 @@ class EMACodebook(Quantizer):
         self.revival_threshold = revival_threshold
         self.embedding = nn.Embedding(codebook_size, codebook_dim)  # (K, D)
         self.embedding.weight.requires_grad_(False)
-        self.register_buffer("counts", torch.ones(codebook_size))  # (K,) running assignments per update
-        self.register_buffer("sums", torch.zeros(codebook_size, codebook_dim))  # (K, D) running sums of latents
+        self.register_buffer("counts", torch.ones(codebook_size))  # (K,) running use, 1 for an average code
+        self.register_buffer("sums", torch.zeros(codebook_size, codebook_dim))  # (K, D), same unit
         self.register_buffer("num_updates", torch.zeros((), dtype=torch.int64))
         self.counts: torch.Tensor
         self.sums: torch.Tensor
@@ -63,8 +63,10 @@ class EMACodebook(Quantizer):
         points = channels_last(latents).float()
         self.embedding.weight.copy_(kmeans(points, len(self.counts), seed=seed))
         counts = torch.bincount(nearest(points, self.embedding.weight), minlength=len(self.counts)).float()
-        # A centroid without points (more codes than points) starts at a tenth of the mean: soon dead, then revived.
-        self.counts.copy_(counts.clamp(min=0.1 * float(counts.mean())))
+        # In units of the average code, the start and every batch weigh the same, whatever their sizes.
+        counts *= len(counts) / counts.sum()
+        # A centroid without points (more codes than points) starts at a tenth of that: soon dead, then revived.
+        self.counts.copy_(counts.clamp(min=0.1))
         self.sums.copy_(self.embedding.weight * self.counts.unsqueeze(1))
 
     @torch.no_grad()
@@ -81,8 +83,9 @@ class EMACodebook(Quantizer):
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(counts)
             dist.all_reduce(sums)
-        self.counts.lerp_(counts, 1 - self.decay)
-        self.sums.lerp_(sums, 1 - self.decay)
+        unit = counts.sum() / len(counts)
+        self.counts.lerp_(counts / unit, 1 - self.decay)
+        self.sums.lerp_(sums / unit, 1 - self.decay)
         # A code unhit for thousands of updates, where none is revived, stays put: its statistics have faded to nothing.
         kept = (self.counts < _SMALLEST_COUNT).unsqueeze(1)
         self.embedding.weight.copy_(torch.where(kept, self.embedding.weight, self.sums / self.counts.unsqueeze(1)))
