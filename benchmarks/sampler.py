@@ -60,7 +60,8 @@ def main() -> None:
     num_codes = sum(rows * columns for rows, columns in bundle.vocabulary.grids(size))
     prompt = text_to_image_prompt(bundle.vocabulary, bundle.text_tokenizer.encode("red apple"), size)
     prompts = [prompt] * arguments.batch_size
-    ours(bundle, prompts, num_codes), generates(bundle, prompts, num_codes)  # warm up
+    for warm_up in (ours, generates):
+        warm_up(bundle, prompts, num_codes)
     our_seconds, our_ids = timed(lambda: ours(bundle, prompts, num_codes), arguments.repeats)
     their_seconds, their_ids = timed(lambda: generates(bundle, prompts, num_codes), arguments.repeats)
     print(

@@ -34,7 +34,7 @@ def main(bundle: str, caption: str) -> None:
     size, grids = next(iter(vocabulary["sizes"].items()))
 
     prompt = tokenizer(f"<bos>{caption}<image {size}>", return_tensors="pt").input_ids
-    ids = model.generate(
+    ids = model.generate(  # pyright: ignore[reportAttributeAccessIssue] - transformers' own types
         prompt,
         do_sample=False,
         max_new_tokens=sum(rows * columns for rows, columns in grids),

@@ -83,7 +83,7 @@ class DemoConfig:
 def run_demo(config: DemoConfig) -> dict[str, Any]:
     """Runs the chain, or what is left of it, and returns the report that it also writes to `report.json`.
 
-    A finished demo only returns its report.
+    A finished demo only returns its report. What is returned names the folder as well; the file would differ by it.
 
     Raises:
         InputError: the folder belongs to something else, or to a demo with other settings.
@@ -91,7 +91,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     folder = Path(config.output)
     _claim(folder, config)
     if all((folder / name).exists() for name in _RESULTS):
-        return read_json(folder / "report.json")
+        return read_json(folder / "report.json") | {"output": config.output}
     stages = Stages(folder)
     with stages.stage("tokenizer", "1/5 training the image tokenizer on 1806 pictures"):
         train_tokenizer(config.tokenizer_config())
@@ -110,14 +110,13 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         write_card(folder, scores, prompt=train.source.captions(0)[0])
     report = {
         **scores,
-        "output": config.output,
         "seed": config.seed,
         "settings": config.settings(),
         "stages": stages.costs,
         "versions": versions(),
     }
     write_json(folder / "report.json", report)
-    return report
+    return report | {"output": config.output}
 
 
 def _claim(folder: Path, config: DemoConfig) -> None:

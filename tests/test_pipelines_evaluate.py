@@ -62,4 +62,4 @@ def test_codes_of_several_sizes_are_refused():
 def test_names_from_a_folder():
     found = evaluate_names(str(bundle_folder()), str(pictures()), "train", 0, 3.0, 6)
     assert found["num_captions"] == 6
-    assert found["guidance_scale"] == 1.2
+    assert found["guidance_scale"] == 3.0

@@ -80,7 +80,7 @@ def test_16_bit_grey_is_scaled_not_clipped(mode):
         order = ">u2" if mode == "I;16B" else "<u2"
         image = Image.frombytes(mode, (3, 1), values.astype(order).tobytes())
     assert image.mode == mode
-    assert [to_rgb(image).getpixel((x, 0))[0] for x in range(3)] == [0, 100, 255]
+    assert np.asarray(to_rgb(image))[0, :, 0].tolist() == [0, 100, 255]
 
 
 def test_16_bit_grey_files():
