@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 import torch
 
 from pictogram.tokenizer.config import ImageTokenizerConfig
-from pictogram.tokenizer.evaluation import batches, evaluate_tokenizer, psnr, to_8bit
+from pictogram.tokenizer.evaluation import TokenizerEvaluation, batches, evaluate_tokenizer, psnr, to_8bit
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil, to_images
 from pictogram.tokenizer.images import PixelDataset, load_image_source
 from pictogram.tokenizer.model import ImageTokenizer
@@ -86,3 +87,8 @@ def test_sizes_other_than_the_training_size(model, image_folder):
     processor = ImageTokenizerImageProcessorPil(size={"height": 8, "width": 24})
     evaluation = evaluate_tokenizer(model, PixelDataset(load_image_source(str(image_folder)), processor))
     assert all(math.isfinite(value) for value in evaluation.psnr)
+
+
+def test_a_perfect_copy_is_null_in_json():
+    evaluation = TokenizerEvaluation(1, psnr=[20.0, math.inf], usage=[1.0], perplexity=[1.0], static_bits=[0.0])
+    assert json.loads(json.dumps(evaluation.to_dict(), allow_nan=False))["psnr"] == [20.0, None]

@@ -32,8 +32,8 @@ class TokenizerEvaluation:
     static_bits: list[float]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON, which has no infinity: the PSNR of perfect copies is null there."""
+        return asdict(self) | {"psnr": [value if math.isfinite(value) else None for value in self.psnr]}
 
 
 def to_8bit(pixel_values: torch.Tensor) -> torch.Tensor:

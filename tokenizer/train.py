@@ -29,7 +29,8 @@ from .progress import progress_bar
 from .schedule import cosine, set_learning_rate
 
 _NUM_START_IMAGES = 1024
-"""Pictures that the k-means start looks at."""
+_NUM_START_PIXELS = 1 << 24
+"""The k-means start looks at so many pictures, or at fewer large ones, which go through the encoder at once."""
 
 
 @dataclass(kw_only=True)
@@ -132,8 +133,8 @@ def train_tokenizer(config: TokenizerTrainingConfig) -> TokenizerTrainingResult:
     processor = ImageTokenizerImageProcessorPil(size={"height": config.image_size, "width": config.image_size})
     model_config = config.model_config()
     model_config.grids(config.image_size, config.image_size)
-    folder = TrainingFolder(config.output, config.settings())
     dataset, failures = load_pixels(config.data, config.split, processor)
+    folder = TrainingFolder(config.output, config.settings() | {"num_images": len(dataset)})
     result = TokenizerTrainingResult(config.output, len(dataset), failures)
     if not folder.is_complete:
         _Trainer(config, model_config, folder, dataset, processor).run(failures)
@@ -189,7 +190,8 @@ class _Trainer:
 
     def _start_codebooks(self, model: ImageTokenizer) -> None:
         """Every process runs k-means on the same pictures, so that all start with the same vectors."""
-        rows = global_batch(len(self.dataset), min(_NUM_START_IMAGES, len(self.dataset)), self.config.seed, 0)
+        most = max(1, min(_NUM_START_IMAGES, _NUM_START_PIXELS // self.config.image_size**2))
+        rows = global_batch(len(self.dataset), min(most, len(self.dataset)), self.config.seed, 0)
         model.start_codebooks(self.dataset.pixels(rows).to(self.accelerator.device), seed=self.config.seed)
 
     def _step(self, step: int) -> dict[str, torch.Tensor]:
