@@ -263,7 +263,8 @@ def test_demo_prints_its_report(run, monkeypatch, tmp_path):
     ran = run("demo", "--tokenizer-steps", 1, "--prior-steps", 1, "--json")
     assert ran.code == 0, ran.err
     assert [line[:4] for line in ran.err.splitlines()] == ["1/5 ", "2/5 ", "3/5 ", "4/5 ", "5/5 "]
-    assert json.loads(ran.out) == json.loads((tmp_path / "pictogram-demo" / "report.json").read_text())
+    report = json.loads((tmp_path / "pictogram-demo" / "report.json").read_text())
+    assert json.loads(ran.out) == report | {"output": "pictogram-demo"}
 
 
 def test_as_a_process_of_its_own(tmp_path):

@@ -187,7 +187,7 @@ elif where == "prior":
 elif where == "pictures":
     demo.reconstruction_grid = kill
 elif where == "scores":
-    demo.prior_rates = kill
+    demo.score = kill
 print(demo.run_demo(demo.DemoConfig(output=folder, tokenizer_steps=6, prior_steps=4))["seed"])
 """
 
