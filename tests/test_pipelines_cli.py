@@ -267,6 +267,20 @@ def test_demo_prints_its_report(run, monkeypatch, tmp_path):
     assert json.loads(ran.out) == report | {"output": "pictogram-demo"}
 
 
+def test_waiting_threads_sleep_before_torch_is_loaded():
+    code = """
+import os, sys
+class Watch:
+    def find_spec(self, name, *_):
+        if name == "torch" and "OMP_WAIT_POLICY" not in os.environ:
+            sys.exit("torch came first")
+sys.meta_path.insert(0, Watch())
+import pictogram.pipelines.cli
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+
+
 def test_as_a_process_of_its_own(tmp_path):
     """Exit codes and streams as a shell sees them, with libraries fresh: no bars, no notes, no traceback."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
