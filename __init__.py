@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .hub.errors import InputError as InputError
     from .lm.bundle import Bundle as Bundle
+    from .lm.processor import GrammarLogitsProcessor as GrammarLogitsProcessor
     from .lm.vocabulary import JointVocabulary as JointVocabulary
     from .pipelines.image_to_text import ImageToTextPipeline as ImageToTextPipeline
     from .pipelines.text_to_image import TextToImagePipeline as TextToImagePipeline
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "InputError": "hub.errors",
     "Bundle": "lm.bundle",
+    "GrammarLogitsProcessor": "lm.processor",
     "JointVocabulary": "lm.vocabulary",
     "ImageToTextPipeline": "pipelines.image_to_text",
     "TextToImagePipeline": "pipelines.text_to_image",

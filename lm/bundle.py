@@ -19,7 +19,7 @@ from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.loading import load_image_tokenizer
 from ..tokenizer.model import ImageTokenizer
 from .grammar import Grammar
-from .joint_tokenizer import save_joint_tokenizer
+from .joint_tokenizer import check_joint_tokenizer, save_joint_tokenizer
 from .text_tokenizer import TextTokenizer
 from .vocabulary import JointVocabulary
 
@@ -104,6 +104,7 @@ class Bundle:
         vocabulary = JointVocabulary.load(directory)
         bundle = cls(prior.eval(), vocabulary, text_tokenizer, loaded.model, loaded.processor)
         bundle._check()
+        check_joint_tokenizer(text_tokenizer, vocabulary, directory)
         return bundle
 
     def _check(self) -> None:

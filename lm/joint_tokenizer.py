@@ -63,6 +63,23 @@ def joint_tokenizer(text: TextTokenizer, vocabulary: JointVocabulary) -> Tokeniz
     return tokenizer
 
 
+def check_joint_tokenizer(
+    text: TextTokenizer, vocabulary: JointVocabulary, directory: str | os.PathLike[str]
+) -> None:
+    """Checks that `tokenizer.json` in `directory` gives every token the id that the two parts give it.
+
+    Raises:
+        InputError: it does not, so that one of the files belongs to another bundle; or it cannot be read.
+    """
+    path = Path(directory) / "tokenizer.json"
+    try:
+        stored = Tokenizer.from_file(str(path)).get_vocab()
+    except Exception as error:  # the library raises plain Exception
+        raise InputError(f"{path} is damaged: {error}") from error
+    if stored != joint_tokenizer(text, vocabulary).get_vocab():
+        raise InputError(f"{path} does not belong to the tokenizer.model and vocabulary.json beside it")
+
+
 def _merges(pieces: list[str]) -> list[tuple[str, str]]:
     """The merges behind the pieces: sentencepiece orders them by priority, and a piece may be made of any two others.
 

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from ..hub.card import write_bundle_card
 from ..hub.errors import InputError
 from ..hub.files import read_json
+from ..hub.fingerprint import fingerprint
 from ..tokenizer.accelerators import PRECISIONS, finish, start_accelerator, tracker_names
 from ..tokenizer.batches import process_slice
 from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
@@ -89,13 +90,23 @@ def train_prior(config: PriorTrainingConfig) -> Bundle:
         InputError: unusable codes or settings, codes of another tokenizer, or an output folder of another run.
     """
     image_tokenizer = load_image_tokenizer(config.tokenizer)
-    fingerprint = codes_fingerprint(image_tokenizer.model, image_tokenizer.processor)
-    codes = load_codes(config.codes, config.split, codes_fingerprint=fingerprint)
+    made_by = codes_fingerprint(image_tokenizer.model, image_tokenizer.processor)
+    codes = load_codes(config.codes, config.split, codes_fingerprint=made_by)
     mix = DocumentMix(image_to_text=config.image_to_text, caption_dropout=config.caption_dropout)
-    folder = TrainingFolder(config.output, config.settings() | {"codes_fingerprint": fingerprint, "rows": len(codes)})
+    data = {"codes_fingerprint": made_by, "rows": len(codes), "documents": _documents_fingerprint(codes)[:16]}
+    folder = TrainingFolder(config.output, config.settings() | data)
     if not folder.is_complete:
         _Trainer(config, folder, codes, image_tokenizer, mix).run()
     return Bundle.from_pretrained(config.output)
+
+
+def _documents_fingerprint(codes: CodesDataset) -> str:
+    """Of all codes and captions: a run goes on with the very documents it began with."""
+    if codes.grids is None:
+        raise InputError("a prior needs codes of pictures of one size; tokenize with do_resize")
+    rows = range(len(codes))
+    levels = {f"level {level}": grid for level, grid in enumerate(codes.codes(rows))}
+    return fingerprint(levels, {"captions": list(codes.dataset["caption"])})
 
 
 def joint_vocabulary(

@@ -38,8 +38,8 @@ class DemoConfig:
 
     output: str = option("pictogram-demo", "Folder for everything the demo makes; the same folder again goes on.")
     seed: int = seed_option()
-    tokenizer_steps: int = option(3000, "Training steps of the image tokenizer.", at_least=1)
-    prior_steps: int = option(1800, "Training steps of the prior.", at_least=1)
+    tokenizer_steps: int = option(2500, "Training steps of the image tokenizer.", at_least=1)
+    prior_steps: int = option(1500, "Training steps of the prior.", at_least=1)
     guidance_scale: float = option(1.2, "Guidance of the samples.", at_least=0)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..tokenizer.codes_dataset import CodesManifest, write_codes
+from ..tokenizer.codes_dataset import CodesManifest, load_codes, write_codes
 from ..tokenizer.command_line import check_options, command, option
 from ..tokenizer.images import load_image_source
 from ..tokenizer.loading import load_image_tokenizer
@@ -53,7 +53,10 @@ def run_tokenize(config: TokenizeConfig) -> dict[str, Any]:
     """Encodes, and returns what the command prints."""
     split = tokenize(config).splits[config.split]
     failures = [f"{failure['key']} ({failure['reason']})" for failure in split.failures]
-    return {"codes": config.output, "split": config.split, "pictures": split.rows, "failures": failures}
+    codes = load_codes(config.output, config.split)
+    captioned = sum(bool(caption if isinstance(caption, str) else any(caption)) for caption in codes.dataset["caption"])
+    counts = {"pictures": split.rows, "with_caption": captioned, "failures": failures}
+    return {"codes": config.output, "split": config.split, **counts}
 
 
 main = command(

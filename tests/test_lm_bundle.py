@@ -105,6 +105,19 @@ def test_another_text_tokenizer_is_refused(folder: Path):
     assert "the text tokenizer has" in refusal(folder)
 
 
+def test_a_text_tokenizer_of_the_same_size_is_refused_too(folder: Path):
+    size = len(shared_bundle().vocabulary.text_range)
+    other = train_text_tokenizer(["xylophone quartz jukebox wizard " * 3, "vexing sphinx puzzle fjord " * 3], size)
+    assert TextTokenizer(other).vocab_size == size
+    TextTokenizer(other).save(folder / "tokenizer.model")
+    assert "does not belong to the tokenizer.model" in refusal(folder)
+
+
+def test_a_damaged_tokenizer_json_is_refused(folder: Path):
+    (folder / "tokenizer.json").write_text("{}")
+    assert "tokenizer.json is damaged" in refusal(folder)
+
+
 def test_parts_that_do_not_fit_are_not_saved(tmp_path):
     good = shared_bundle()
     bad = replace(good, vocabulary=replace(good.vocabulary, codes_fingerprint="1" * 64))

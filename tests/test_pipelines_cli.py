@@ -108,7 +108,7 @@ def test_a_chain_by_hand(run, tmp_path):
     )
     assert trained["num_images"] == 16 and trained["failures"] == []
     coded = document(run("tokenize", "--data", data, "--json"))
-    assert coded == {"codes": "codes", "split": "train", "pictures": 16, "failures": []}
+    assert coded == {"codes": "codes", "split": "train", "pictures": 16, "with_caption": 14, "failures": []}
     options = ("--size", "tiny", "--num-steps", 3, "--batch-size", 4, "--text-vocab-size", 290)
     learned = document(run("train-lm", *options, "--json"))
     assert (learned["bundle"], learned["steps"], learned["last"]["step"]) == ("bundle", 3, 3)
@@ -272,12 +272,12 @@ def test_waiting_threads_sleep_before_torch_is_loaded():
 import os, sys
 class Watch:
     def find_spec(self, name, *_):
-        if name == "torch" and "OMP_WAIT_POLICY" not in os.environ:
+        if name == "torch" and "GOMP_SPINCOUNT" not in os.environ:
             sys.exit("torch came first")
 sys.meta_path.insert(0, Watch())
 import pictogram.pipelines.cli
 """
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    environment = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
 
 

@@ -26,7 +26,8 @@ def test_the_command_tells_what_was_left_out(tmp_path):
     (data / "b.png").write_bytes(b"damaged")
     config = TokenizeConfig(data=str(data), model=str(tokenizer_folder()), output=str(tmp_path / "codes"))
     failures = ["b.png (not a picture PIL can read)"]
-    assert run_tokenize(config) == {"codes": config.output, "split": "train", "pictures": 1, "failures": failures}
+    counts = {"pictures": 1, "with_caption": 0, "failures": failures}
+    assert run_tokenize(config) == {"codes": config.output, "split": "train", **counts}
 
 
 def test_the_same_folder_again_changes_nothing_and_another_split_is_added():

@@ -171,10 +171,29 @@ def test_complete_drops_the_checkpoints(run, tmp_path):
     folder = TrainingFolder(tmp_path, SETTINGS)
     folder.open()
     folder.save(run.accelerator, 1)
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
     folder.complete({"steps": 1})
     assert folder.is_complete
     assert TrainingFolder(tmp_path, SETTINGS).is_complete
-    assert names(tmp_path) == ["complete.json", "run.json"]
+    assert names(tmp_path) == ["complete.json", "model.safetensors", "run.json"]
+
+
+def test_a_run_whose_weights_were_deleted_is_not_complete(tmp_path):
+    folder = TrainingFolder(tmp_path, SETTINGS)
+    folder.open()
+    folder.complete({"steps": 1})
+    assert not folder.is_complete
+
+
+@pytest.mark.parametrize("name", ["optimizer.bin", "model.safetensors"])
+def test_a_damaged_checkpoint_is_one_line_that_tells_the_way_out(name, run, tmp_path):
+    folder = TrainingFolder(tmp_path, SETTINGS)
+    folder.open()
+    folder.save(run.accelerator, 1)
+    path = tmp_path / "checkpoints" / "step-00000001" / name
+    path.write_bytes(path.read_bytes()[:20])
+    with pytest.raises(InputError, match=r"step-00000001 is damaged \(.*\); delete it to start the training again"):
+        folder.load(run.accelerator)
 
 
 # Metrics
@@ -205,6 +224,13 @@ def test_a_line_cut_short_is_left_out(cut, tmp_path):
     assert MetricsLog.read(path) == [{"step": 1, "loss": 0.5}]
     MetricsLog(path, 2).write(2, loss=0.25)
     assert [line["step"] for line in MetricsLog.read(path)] == [1, 2]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_divergence_ends_the_run_on_every_process(value, tmp_path):
+    for path in (tmp_path / "metrics.jsonl", None):
+        with pytest.raises(InputError, match=r"loss is (nan|inf) at step 3: the training has diverged"):
+            MetricsLog(path, 0).write(3, bits=1.0, loss=value)
 
 
 def test_no_file_no_log(tmp_path):

@@ -120,7 +120,10 @@ def test_bugs_keep_their_traceback(monkeypatch):
         run_command(main)
 
 
-@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (InputError("a [b]\nc"), 2)])
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(KeyboardInterrupt(), 130), (InputError("a [b]\nc"), 2), (OSError(28, "No space left", "a.png"), 2)],
+)
 def test_other_ends(error, code, monkeypatch, capsys):
     application = new_app()
 
@@ -133,7 +136,7 @@ def test_other_ends(error, code, monkeypatch, capsys):
         run_app(application)
     assert exit_.value.code == code
     if code == 2:
-        assert capsys.readouterr().err == "error: a [b] c\n"
+        assert capsys.readouterr().err in ("error: a [b] c\n", "error: a.png: No space left\n")
 
 
 def test_figures_are_spelled_for_people(capsys):

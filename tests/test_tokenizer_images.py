@@ -97,6 +97,17 @@ def test_metadata_jsonl_captions_in_other_languages_and_empty_ones(tmp_path):
     assert source.keys == ("0.png", "1.png", "2.png", "3.png", "0.png#2")
 
 
+def test_pictures_that_the_metadata_does_not_name_are_kept_without_caption(tmp_path):
+    lines = [json.dumps({"file_name": f"{i}.png", "caption": f"number {i}", "stars": i}) for i in (2, 0)]
+    files = {f"{i}.png": png(i) for i in range(3)} | {"broken.png": b"", "metadata.jsonl": "\n".join(lines)}
+    source = load_image_source(str(write_files(tmp_path, files)))
+    captions = {source.key(row): source.captions(row) for row in range(len(source))}
+    assert captions == {"2.png": ["number 2"], "0.png": ["number 0"], "1.png": [""], "broken.png": [""]}
+    assert [failure.key for failure in find_unreadable(source)] == ["broken.png"]
+    named = {source.key(row): row for row in range(len(source))}
+    assert all(source.read(named[f"{i}.png"]).tobytes() == picture(i).tobytes() for i in range(3))
+
+
 def test_metadata_csv(tmp_path):
     write_files(tmp_path, {"x/a.png": png(), "metadata.csv": 'file_name,caption\nx/a.png,"a, b"\n'})
     source = load_image_source(str(tmp_path))

@@ -284,7 +284,7 @@ def test_other_settings_are_refused_and_reporting_may_change(finished, image_fol
     fewer = tmp_path / "fewer"
     shutil.copytree(image_folder, fewer)
     next(fewer.glob("*.png")).unlink()
-    with pytest.raises(InputError, match=r"data .*, num_images 24 -> 23, seed 0 -> 1"):
+    with pytest.raises(InputError, match=r"data .*, num_images 24 -> 23, pictures .*, seed 0 -> 1"):
         train_tokenizer(tiny(fewer, finished, seed=1))
     train_tokenizer(tiny(image_folder, finished, log_every=5, checkpoint_every=3, picture_every=2))
 

@@ -36,6 +36,8 @@ def start_accelerator(mixed_precision: str, trackers: str, output: str) -> Accel
         InputError: unknown trackers, or a precision this machine, or an earlier run in this process, does not allow.
     """
     names = tracker_names(trackers)
+    if mixed_precision == "fp16" and not torch.accelerator.is_available():
+        raise InputError("mixed_precision 'fp16' cannot be used here: it needs a GPU; \"no\" and \"bf16\" do not")
     try:
         return Accelerator(
             # Without a GPU and untold, accelerate leaves the processes of torchrun strangers to each other.

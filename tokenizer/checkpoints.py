@@ -7,13 +7,16 @@ at the end. Training again into the same folder goes on, on any number of proces
 from __future__ import annotations
 
 import json
+import math
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -62,7 +65,7 @@ class TrainingFolder:
     @property
     def is_complete(self) -> bool:
         """Whether the run has ended and its result is in place."""
-        return (self.path / "complete.json").exists()
+        return (self.path / "complete.json").exists() and any(self.path.glob("*.safetensors"))
 
     def complete(self, summary: dict[str, Any]) -> None:
         """Marks the run as ended and drops its checkpoints; call on the main process, after the result was written."""
@@ -96,9 +99,15 @@ class TrainingFolder:
         step = self.latest()
         if step is None:
             return 0
+        folder = self.checkpoints / f"step-{step:08d}"
         hook = accelerator.register_load_state_pre_hook(_load_unwrapped)
-        accelerator.load_state(str(self.checkpoints / f"step-{step:08d}"))
-        hook.remove()
+        try:
+            accelerator.load_state(str(folder))
+        except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InputError(f"{folder} is damaged ({reason}); delete it to start the training again") from error
+        finally:
+            hook.remove()
         return step
 
 
@@ -132,7 +141,14 @@ class MetricsLog:
         atomic_write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def write(self, step: int, **values: float | list[float]) -> None:
-        """Appends the values measured after `step` steps."""
+        """Appends the values measured after `step` steps.
+
+        Raises:
+            InputError: a value is not finite; on every process, so that none waits for the others.
+        """
+        for name, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"{name} is {value} at step {step}: the training has diverged; lower --learning-rate")
         if self.path is None:
             return
         with open(self.path, "a", encoding="utf-8") as file:

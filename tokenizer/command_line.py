@@ -10,7 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Collection
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
@@ -144,12 +144,17 @@ def run_app(app: typer.Typer) -> None:
     quiet_libraries()
     try:
         app()
-    except (InputError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
-        line = " ".join(str(error).split("\n"))
-        Console(stderr=True, soft_wrap=True).print(f"error: {line}", style="red", markup=False, highlight=False)
-        sys.exit(2)
+    except InputError as error:
+        _fail(" ".join(str(error).split("\n")), 2)
+    except OSError as error:  # a full disk, a name too long, no permission: nothing that a traceback would explain
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else " ".join(str(error).split("\n")), 2)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _fail("interrupted; a training started again goes on from its last checkpoint", 130)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
+    sys.exit(code)
 
 
 def run_command(function: Callable[..., None]) -> None:
@@ -162,8 +167,10 @@ def run_command(function: Callable[..., None]) -> None:
 def quiet_libraries() -> None:
     """Keeps other libraries' bars and notes out of our output; errors still show."""
     import datasets
+    import huggingface_hub
     import transformers
 
+    huggingface_hub.utils.logging.set_verbosity_error()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()

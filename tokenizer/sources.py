@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow
-from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset
+from datasets import Dataset, DatasetDict, Image, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetsError
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
@@ -24,6 +24,7 @@ SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _PARQUET_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?")
+_IMAGE_COLUMN = "image"  # imagefolder's name for it
 _PICTURE_SUFFIXES = frozenset(ImageFolder.EXTENSIONS)
 _METADATA_NAMES = frozenset(ImageFolder.METADATA_FILENAMES)
 
@@ -83,7 +84,22 @@ def _open_pictures(folder: Path, pictures: list[Path], split: str | None) -> Dat
     parts = {top: [folder / top] for top in sorted(tops)} if has_splits else {"train": [folder]}
     chosen = _choose_files(parts, split, folder)
     patterns = [f"{glob.escape(str(part.resolve()))}/**" for part in chosen]
-    return _load("imagefolder", str(folder), data_files={"train": patterns})
+    rows = _load("imagefolder", str(folder), data_files={"train": patterns})
+    return _with_unnamed(rows, [picture for picture in pictures if any(part in picture.parents for part in chosen)])
+
+
+def _with_unnamed(rows: Dataset, pictures: list[Path]) -> Dataset:
+    """Adds the pictures that a metadata file does not name, without captions: `imagefolder` drops them silently."""
+    if _IMAGE_COLUMN not in rows.column_names:
+        return rows
+    rows = rows.cast_column(_IMAGE_COLUMN, Image(decode=False))
+    named = {os.path.realpath(image["path"]) for image in rows[_IMAGE_COLUMN] if image and image["path"]}
+    unnamed = [str(picture.absolute()) for picture in pictures if os.path.realpath(picture) not in named]
+    if not unnamed:
+        return rows
+    columns: dict[str, list[Any]] = {name: [None] * len(unnamed) for name in rows.column_names}
+    columns[_IMAGE_COLUMN] = [{"bytes": None, "path": path} for path in unnamed]
+    return concatenate_datasets([rows, Dataset.from_dict(columns, features=rows.features)])
 
 
 def _open_parquet(files: list[Path], source: str) -> Dataset:

@@ -15,6 +15,7 @@ from accelerate.utils import set_seed
 
 from ..hub.errors import InputError
 from ..hub.files import read_json
+from ..hub.fingerprint import fingerprint
 from .accelerators import PRECISIONS, finish, start_accelerator, tracker_names
 from .batches import derived_generator, global_batch, process_slice
 from .checkpoints import MetricsLog, TrainingFolder
@@ -134,7 +135,8 @@ def train_tokenizer(config: TokenizerTrainingConfig) -> TokenizerTrainingResult:
     model_config = config.model_config()
     model_config.grids(config.image_size, config.image_size)
     dataset, failures = load_pixels(config.data, config.split, processor)
-    folder = TrainingFolder(config.output, config.settings() | {"num_images": len(dataset)})
+    pictures = {"num_images": len(dataset), "pictures": fingerprint({}, {"keys": dataset.source.keys})[:16]}
+    folder = TrainingFolder(config.output, config.settings() | pictures)
     result = TokenizerTrainingResult(config.output, len(dataset), failures)
     if not folder.is_complete:
         _Trainer(config, model_config, folder, dataset, processor).run(failures)
