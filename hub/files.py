@@ -58,45 +58,24 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 @contextlib.contextmanager
-def atomic_directory(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields an empty temporary folder beside `path` that replaces it when the block ends without an error."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    recover_directory(path)
-    temporary = _temporary_sibling(path)
+def atomic_files(directory: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yields an empty temporary folder whose files move into `directory` when the block ends without an error.
+
+    For libraries that write many files in place. Each appears whole, by a rename; what else is in `directory` stays.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    temporary = directory / f".{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
         yield temporary
-        replace_directory(temporary, path)
+        for file in sorted(path for path in temporary.rglob("*") if path.is_file()):
+            target = directory / file.relative_to(temporary)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def replace_directory(source: Path, target: Path) -> None:
-    """Renames `source` to `target`, moving an existing `target` aside first: a rename cannot replace a full folder.
-
-    A kill between the two renames leaves no `target`; `recover_directory` then brings the old one back.
-    """
-    recover_directory(target)
-    old = _aside(target)
-    if target.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(target, old)
-    os.replace(source, target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def recover_directory(path: str | os.PathLike[str]) -> None:
-    """Puts a folder back that `replace_directory` had moved aside when its process was killed."""
-    path = Path(path)
-    old = _aside(path)
-    if old.exists() and not path.exists():
-        os.replace(old, path)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.old")
 
 
 def _temporary_sibling(path: Path) -> Path:

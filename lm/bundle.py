@@ -14,6 +14,7 @@ from pathlib import Path
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from ..hub.errors import InputError
+from ..hub.files import atomic_files
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.loading import load_image_tokenizer
@@ -72,12 +73,12 @@ class Bundle:
             InputError: the vocabulary was made for another image tokenizer.
         """
         self._check()
-        directory = Path(directory)
-        self.prior.save_pretrained(directory)
-        save_joint_tokenizer(self.text_tokenizer, self.vocabulary, directory)
-        self.vocabulary.save(directory)
-        self.image_tokenizer.save_pretrained(directory / IMAGE_TOKENIZER)
-        self.image_processor.save_pretrained(directory / IMAGE_TOKENIZER)
+        with atomic_files(directory) as folder:
+            self.prior.save_pretrained(folder)
+            save_joint_tokenizer(self.text_tokenizer, self.vocabulary, folder)
+            self.vocabulary.save(folder)
+            self.image_tokenizer.save_pretrained(folder / IMAGE_TOKENIZER)
+            self.image_processor.save_pretrained(folder / IMAGE_TOKENIZER)
 
     @classmethod
     def from_pretrained(cls, directory: str | os.PathLike[str]) -> Bundle:

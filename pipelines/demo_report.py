@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ..hub.card import write_bundle_card
+from ..hub.files import atomic_write_bytes
 from ..lm.bundle import Bundle
 from ..tokenizer.codes_dataset import CodesDataset
 from ..tokenizer.evaluation import evaluate_tokenizer
@@ -75,7 +75,7 @@ def summarise(report: dict[str, Any]) -> dict[str, Any]:
 def write_card(folder: Path, report: dict[str, Any], prompt: str) -> None:
     """Gives the bundle its card with the measured figures, and the samples beside it."""
     bundle = folder / "bundle"
-    shutil.copyfile(folder / "samples.png", bundle / "samples.png")
+    atomic_write_bytes(bundle / "samples.png", (folder / "samples.png").read_bytes())
     write_bundle_card(
         bundle, architecture="Qwen3ForCausalLM", prompt=prompt, figures=figures(report), has_picture=True
     )

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -6,12 +5,10 @@ import pytest
 from pictogram.hub import files
 from pictogram.hub.errors import InputError
 from pictogram.hub.files import (
-    atomic_directory,
+    atomic_files,
     atomic_write_bytes,
     atomic_write_text,
     read_json,
-    recover_directory,
-    replace_directory,
     write_json,
 )
 
@@ -68,63 +65,21 @@ def test_missing_and_unreadable_json(tmp_path):
         read_json(tmp_path / "file" / "x.json")
 
 
-def test_directory_appears_whole_and_replaces_the_old_one(tmp_path):
-    target = tmp_path / "deep" / "target"
-    for content in ("first", "second"):
-        with atomic_directory(target) as folder:
-            assert names(folder) == []
-            (folder / content).touch()
-            assert not (target / content).exists()
-        assert names(target) == [content]
-    assert names(target.parent) == ["target"]
+def test_files_appear_together_and_others_stay(tmp_path):
+    (tmp_path / "kept.txt").write_text("kept")
+    (tmp_path / "old.txt").write_text("old")
+    with atomic_files(tmp_path) as folder:
+        (folder / "deep").mkdir()
+        (folder / "deep" / "new.txt").write_text("new")
+        (folder / "old.txt").write_text("newer")
+        assert (tmp_path / "old.txt").read_text() == "old" and not (tmp_path / "deep").exists()
+    assert names(tmp_path) == ["deep", "kept.txt", "old.txt"]
+    assert (tmp_path / "old.txt").read_text() == "newer" and (tmp_path / "deep" / "new.txt").read_text() == "new"
 
 
-def test_an_error_keeps_the_old_directory(tmp_path):
-    target = tmp_path / "target"
-    with atomic_directory(target) as folder:
-        (folder / "old").touch()
-    with pytest.raises(ZeroDivisionError), atomic_directory(target) as folder:
-        (folder / "new").touch()
-        raise ZeroDivisionError
-    assert names(tmp_path) == ["target"]
-    assert names(target) == ["old"]
-
-
-def test_killed_between_the_two_renames(tmp_path, monkeypatch):
-    source, target = tmp_path / "source", tmp_path / "target"
-    for folder in (source, target):
-        folder.mkdir()
-        (folder / f"from {folder.name}").touch()
-    renames = []
-
-    def dies_at_the_second(*paths):
-        renames.append(paths)
-        return os.rename(*paths) if len(renames) == 1 else killed()
-
-    with monkeypatch.context() as patch:
-        patch.setattr(files.os, "replace", dies_at_the_second)
-        with pytest.raises(KeyboardInterrupt):
-            replace_directory(source, target)
-    assert not target.exists()
-    recover_directory(target)
-    assert names(target) == ["from target"]
-    replace_directory(source, target)
-    assert names(target) == ["from source"]
-    assert names(tmp_path) == ["target"]
-
-
-def test_the_next_writer_recovers_a_directory_moved_aside(tmp_path):
-    (tmp_path / ".target.old").mkdir()
-    (tmp_path / ".target.old" / "kept").touch()
-    with pytest.raises(ZeroDivisionError), atomic_directory(tmp_path / "target"):
-        raise ZeroDivisionError
-    assert names(tmp_path / "target") == ["kept"]
-
-
-def test_recovery_leaves_a_whole_directory_alone(tmp_path):
-    for name in ("target", ".target.old"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "target" / "new").touch()
-    recover_directory(tmp_path / "target")
-    assert names(tmp_path / "target") == ["new"]
-    recover_directory(tmp_path / "nothing")
+def test_an_error_changes_nothing(tmp_path):
+    (tmp_path / "old.txt").write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_files(tmp_path) as folder:
+        (folder / "old.txt").write_text("newer")
+        _ = 1 / 0
+    assert names(tmp_path) == ["old.txt"] and (tmp_path / "old.txt").read_text() == "old"

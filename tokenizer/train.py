@@ -14,7 +14,7 @@ import torch
 from accelerate.utils import set_seed
 
 from ..hub.errors import InputError
-from ..hub.files import read_json
+from ..hub.files import atomic_files, read_json
 from ..hub.fingerprint import fingerprint
 from .accelerators import PRECISIONS, finish, start_accelerator, tracker_names
 from .batches import derived_generator, global_batch, process_slice
@@ -237,8 +237,9 @@ class _Trainer:
         if self.accelerator.is_main_process:
             model = self.accelerator.unwrap_model(self.model).eval()
             evaluation = evaluate_tokenizer(model, self.dataset)
-            model.save_pretrained(self.folder.path)
-            self.processor.save_pretrained(self.folder.path)
+            with atomic_files(self.folder.path) as folder:
+                model.save_pretrained(folder)
+                self.processor.save_pretrained(folder)
             listed = [asdict(failure) for failure in failures]
             self.folder.complete({"steps": self.config.num_steps, "train": evaluation.to_dict(), "failures": listed})
         finish(self.accelerator)
