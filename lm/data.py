@@ -85,9 +85,7 @@ class DocumentBatches:
         seed: int,
     ):
         self.vocabulary, self.mix, self.batch_size, self.seed = vocabulary, mix, batch_size, seed
-        if codes.grids is None or not len(codes):
-            raise InputError("training needs codes of pictures of one size, at least one")
-        self.size = vocabulary.size_of(codes.grids)
+        self.size = vocabulary.size_of(codes.shared_grids)
         self.image_ids = images_to_ids(vocabulary, codes.codes(range(len(codes))))  # (N, n)
         self.captions = [
             [tuple(text_tokenizer.encode(caption)) for caption in codes.captions(row)] for row in range(len(codes))

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from ..hub.card import write_bundle_card
-from ..hub.errors import InputError
 from ..hub.files import read_json
 from ..hub.fingerprint import fingerprint
 from ..tokenizer.accelerators import PRECISIONS, finish, start_accelerator, tracker_names
@@ -92,6 +91,7 @@ def train_prior(config: PriorTrainingConfig) -> Bundle:
     image_tokenizer = load_image_tokenizer(config.tokenizer)
     made_by = codes_fingerprint(image_tokenizer.model, image_tokenizer.processor)
     codes = load_codes(config.codes, config.split, codes_fingerprint=made_by)
+    _ = codes.shared_grids  # pictures of several sizes are refused before any work
     mix = DocumentMix(image_to_text=config.image_to_text, caption_dropout=config.caption_dropout)
     data = {"codes_fingerprint": made_by, "rows": len(codes), "documents": _documents_fingerprint(codes)[:16]}
     folder = TrainingFolder(config.output, config.settings() | data)
@@ -102,8 +102,6 @@ def train_prior(config: PriorTrainingConfig) -> Bundle:
 
 def _documents_fingerprint(codes: CodesDataset) -> str:
     """Of all codes and captions: a run goes on with the very documents it began with."""
-    if codes.grids is None:
-        raise InputError("a prior needs codes of pictures of one size; tokenize with do_resize")
     rows = range(len(codes))
     levels = {f"level {level}": grid for level, grid in enumerate(codes.codes(rows))}
     return fingerprint(levels, {"captions": list(codes.dataset["caption"])})
@@ -117,12 +115,10 @@ def joint_vocabulary(
     Raises:
         InputError: the pictures have several sizes.
     """
-    if codes.grids is None:
-        raise InputError("a prior needs codes of pictures of one size; tokenize with do_resize")
     return JointVocabulary.from_scratch(
         text_vocab_size,
         codes.codebook_sizes,
-        [codes.grids],
+        [codes.shared_grids],
         order,
         codes_fingerprint=codes_fingerprint(image_tokenizer.model, image_tokenizer.processor),
         decoder_fingerprint=decoder_fingerprint(image_tokenizer.model),

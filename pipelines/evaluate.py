@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..hub.errors import InputError
 from ..lm.bundle import Bundle
 from ..lm.documents import image_to_text, images_to_ids, text_to_image
 from ..lm.rate import Rate, measure_rate
@@ -34,10 +33,8 @@ def evaluate_prior(model: str, codes: str, split: str) -> dict[str, Any]:
 
 def prior_rates(bundle: Bundle, codes: CodesDataset) -> dict[str, Rate]:
     """The rate of every row's first caption and codes, as text to image and as image to text."""
-    if codes.grids is None or not len(codes):
-        raise InputError("the rate needs codes of pictures of one size, at least one")
     vocabulary = bundle.vocabulary
-    size = vocabulary.size_of(codes.grids)
+    size = vocabulary.size_of(codes.shared_grids)
     image_ids = images_to_ids(vocabulary, codes.codes(range(len(codes))))
     captions = [bundle.text_tokenizer.encode(codes.captions(row)[0]) for row in range(len(codes))]
     pairs = list(zip(captions, image_ids, strict=True))

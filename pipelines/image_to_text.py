@@ -11,13 +11,12 @@ import torch
 from PIL import Image
 
 from ..hub.errors import InputError
-from ..lm.bundle import Bundle
 from ..lm.documents import image_to_text_prompt, images_to_ids
 from ..lm.sampler import Samples, SamplingConfig, sample, uniforms
 from ..tokenizer.images import decode_row
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.rgb import to_rgb
-from .text_to_image import check_positive
+from .bundle_pipeline import BundlePipeline, check_positive
 
 _MAX_NEW_TOKENS = 48
 """Text pieces of a caption when the caller names no limit."""
@@ -36,7 +35,7 @@ class ImageToTextOutput:
     bits: torch.Tensor
 
 
-class ImageToTextPipeline:
+class ImageToTextPipeline(BundlePipeline):
     """Writes captions for pictures.
 
     Args:
@@ -45,19 +44,6 @@ class ImageToTextPipeline:
     Example:
         ImageToTextPipeline.from_pretrained("pictogram-demo/bundle")("apple.png").captions
     """
-
-    def __init__(self, bundle: Bundle):
-        self.bundle = bundle
-        self.grammar = bundle.grammar
-
-    @classmethod
-    def from_pretrained(cls, bundle: str | os.PathLike[str], device: str | None = None) -> ImageToTextPipeline:
-        """Loads a bundle's folder onto a device: by default a GPU if there is one.
-
-        Raises:
-            InputError: the folder is not a whole bundle.
-        """
-        return cls(Bundle.from_pretrained(bundle).to(device or ("cuda" if torch.cuda.is_available() else "cpu")))
 
     def __call__(
         self,

@@ -18,8 +18,9 @@ from ..tokenizer.batches import derived_generator
 from ..tokenizer.evaluation import to_8bit
 from ..tokenizer.images import PixelDataset
 from ..tokenizer.model import ImageCodes
+from .bundle_pipeline import check_positive
 from .image_to_text import ImageToTextPipeline
-from .text_to_image import TextToImagePipeline, check_positive
+from .text_to_image import TextToImagePipeline
 
 
 @dataclass(frozen=True)

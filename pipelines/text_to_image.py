@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,12 +9,12 @@ import torch
 from PIL import Image
 
 from ..hub.errors import InputError
-from ..lm.bundle import Bundle
 from ..lm.documents import ids_to_images, text_to_image_prompt
 from ..lm.sampler import Samples, SamplingConfig, sample, uniforms
 from ..tokenizer.image_processor import to_images
 from ..tokenizer.model import ImageCodes
 from ..tokenizer.progress import progress_bar
+from .bundle_pipeline import BundlePipeline, check_positive
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class TextToImageOutput:
     bits: torch.Tensor
 
 
-class TextToImagePipeline:
+class TextToImagePipeline(BundlePipeline):
     """Draws pictures from words.
 
     Args:
@@ -47,19 +46,6 @@ class TextToImagePipeline:
         pipeline = TextToImagePipeline.from_pretrained("pictogram-demo/bundle")
         pipeline("red apple", num_images=4, seed=0).images[0].save("apple.png")
     """
-
-    def __init__(self, bundle: Bundle):
-        self.bundle = bundle
-        self.grammar = bundle.grammar
-
-    @classmethod
-    def from_pretrained(cls, bundle: str | os.PathLike[str], device: str | None = None) -> TextToImagePipeline:
-        """Loads a bundle's folder onto a device: by default a GPU if there is one.
-
-        Raises:
-            InputError: the folder is not a whole bundle.
-        """
-        return cls(Bundle.from_pretrained(bundle).to(device or ("cuda" if torch.cuda.is_available() else "cpu")))
 
     def __call__(
         self,
@@ -140,10 +126,3 @@ def _seeds(seed: int | Sequence[int], count: int) -> list[int]:
     if len(seed) != count:
         raise InputError(f"one seed per picture is expected, {count} in all, got {len(seed)}")
     return list(seed)
-
-
-def check_positive(name: str, value: int) -> int:
-    """Returns `value`, or raises `InputError` if it is below 1."""
-    if value < 1:
-        raise InputError(f"{name} must be at least 1, got {value}")
-    return value

@@ -50,6 +50,17 @@ class CodesDataset:
         return None if grids is None else tuple((height, width) for height, width in grids)
 
     @property
+    def shared_grids(self) -> tuple[tuple[int, int], ...]:
+        """The grids that all rows share.
+
+        Raises:
+            InputError: pictures kept their own sizes, or there are none.
+        """
+        if self.grids is None or not len(self):
+            raise InputError("expected codes of pictures of one size, at least one; tokenize with do_resize")
+        return self.grids
+
+    @property
     def codebook_sizes(self) -> tuple[int, ...]:
         """Number of codes of every level, coarse to fine."""
         return tuple(self.manifest.codebook_sizes)

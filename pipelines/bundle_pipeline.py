@@ -1,0 +1,41 @@
+"""What all pipelines share: they hold a bundle and load it from a folder."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+import torch
+
+from ..hub.errors import InputError
+from ..lm.bundle import Bundle
+
+Pipeline = TypeVar("Pipeline", bound="BundlePipeline")
+
+
+class BundlePipeline:
+    """Holds a bundle; subclasses say what is done with it when they are called.
+
+    Args:
+        bundle: the prior and its tokenizers.
+    """
+
+    def __init__(self, bundle: Bundle):
+        self.bundle = bundle
+        self.grammar = bundle.grammar
+
+    @classmethod
+    def from_pretrained(cls: type[Pipeline], bundle: str | os.PathLike[str], device: str | None = None) -> Pipeline:
+        """Loads a bundle's folder onto a device: by default a GPU if there is one.
+
+        Raises:
+            InputError: the folder is not a whole bundle.
+        """
+        return cls(Bundle.from_pretrained(bundle).to(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+
+
+def check_positive(name: str, value: int) -> int:
+    """Returns `value`, or raises `InputError` if it is below 1."""
+    if value < 1:
+        raise InputError(f"{name} must be at least 1, got {value}")
+    return value
