@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from pictogram.tokenizer import quantizer
-from pictogram.tokenizer.quantizer import Quantizer, channels_last, nearest, straight_through
+from pictogram.tokenizer.gradients import straight_through
+from pictogram.tokenizer.quantizer import Quantizer, channels_last, nearest
 
 
 def brute_force(points: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
@@ -87,6 +88,6 @@ def test_channels_last():
 
 
 def test_the_interface_is_abstract():
-    for method in (Quantizer().quantize, Quantizer().vectors):
+    for method in (Quantizer(2, 1, "rotation").quantize, Quantizer(2, 1, "rotation").vectors):
         with pytest.raises(NotImplementedError):
             method(torch.zeros(1, 1, 1, 1))

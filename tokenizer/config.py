@@ -8,9 +8,14 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from ..hub.errors import InputError
+from .gradients import ESTIMATORS
 
 WHOLE_IMAGE = "image"
 """The stride of a level that has one code for the whole image."""
+
+
+QUANTIZERS = ("ema", "l2", "fsq", "lfq")
+"""Names of the quantizers; each has a file of its own."""
 
 
 @strict
@@ -21,13 +26,20 @@ class ImageTokenizerConfig(PreTrainedConfig):
         image_size: side of the square training pictures, pixels. Other sizes work wherever the strides divide them.
         num_channels: colour channels of `pixel_values`.
         strides: one entry a level, coarse to fine: pixels per code along each side, or `"image"` for a level with a
-            single code for the whole image (only as the first entry). Each stride is a multiple of the next one.
+            single code for the whole image (only as the first entry). Each stride is a multiple of the next one. A
+            level with the stride of the one before it quantizes what that one left over (residual quantization).
         codebook_sizes: number of codes K of each level.
         codebook_dim: length D of a code's vector, all levels.
         patch_size: pixels per cell of the finest feature grid; divides the finest stride.
         hidden_size: feature channels.
         num_blocks: residual blocks on every grid, encoder and decoder each.
         expansion: channel expansion inside a residual block.
+        quantizer: what turns latents into codes: "ema" (a codebook of running means), "l2" (unit vectors learned by
+            gradient), "fsq" (a fixed grid; sizes must be products of numbers 3 to 16) or "lfq" (signs; powers of 2).
+            FSQ and LFQ set the length of their vectors themselves.
+        gradient_estimator: "straight_through" or "rotation", how gradients pass the quantizer; FSQ rounds, and knows
+            only the first.
+        entropy_weight: of LFQ's entropy term.
         commitment_weight: beta of the VQ-VAE loss (van den Oord et al. 2017, eq. 3); pulls latents to their code.
         codebook_decay: decay per step of the codebook statistics (eq. 6-8 of the same paper).
         revival_threshold: a code whose share of the assignments falls below this fraction of 1/K is replaced.
@@ -55,6 +67,9 @@ class ImageTokenizerConfig(PreTrainedConfig):
     hidden_size: int = 96
     num_blocks: int = 2
     expansion: int = 2
+    quantizer: str = "ema"
+    gradient_estimator: str = "straight_through"
+    entropy_weight: int | float = 0.1
     commitment_weight: int | float = 0.25
     codebook_decay: int | float = 0.99
     revival_threshold: int | float = 0.05
@@ -79,6 +94,7 @@ class ImageTokenizerConfig(PreTrainedConfig):
         if not 0 <= self.codebook_decay < 1:
             raise InputError(f"codebook_decay must be at least 0 and below 1, got {self.codebook_decay}")
         self._validate_levels()
+        self._validate_quantizer()
         shares = self.prefix_dropout or []
         if len(shares) != self.num_levels - 1 or not all(share >= 0 for share in shares) or not sum(shares) < 1:
             raise InputError(
@@ -102,6 +118,26 @@ class ImageTokenizerConfig(PreTrainedConfig):
             )
         if any(size < 1 for size in self.codebook_sizes):
             raise InputError(f"codebook sizes must be at least 1, got {self.codebook_sizes}")
+
+    def _validate_quantizer(self):
+        if self.quantizer not in QUANTIZERS:
+            raise InputError(f"quantizer must be one of {', '.join(QUANTIZERS)}, got {self.quantizer!r}")
+        if self.gradient_estimator not in ESTIMATORS:
+            raise InputError(
+                f"gradient_estimator must be one of {', '.join(ESTIMATORS)}, got {self.gradient_estimator!r}"
+            )
+        if self.quantizer == "fsq" and self.gradient_estimator != "straight_through":
+            raise InputError(
+                f'FSQ rounds each channel by itself: gradient_estimator must be "straight_through", '
+                f"got {self.gradient_estimator!r}"
+            )
+
+        if self.quantizer != "ema" and any(self.is_residual(level) for level in range(self.num_levels)):
+            raise InputError(f'equal strides need the quantizer "ema", got {self.quantizer!r} with {self.strides}')
+
+    def is_residual(self, level: int) -> bool:
+        """Whether a level quantizes what the level before it, on the same grid, left over."""
+        return level > 0 and self.strides[level] == self.strides[level - 1]
 
     @property
     def num_levels(self) -> int:

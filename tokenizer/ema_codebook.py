@@ -8,15 +8,14 @@ where it is instead of drifting to the origin or off to infinity.
 from __future__ import annotations
 
 import torch
-import torch.distributed as dist
 from torch import nn
 from torch.nn import functional as F
+from transformers import initialization as init
 
+from .code_usage import SPLIT_OFFSET, find_revival, sum_over_processes
+from .gradients import ESTIMATORS
 from .kmeans import kmeans
-from .quantizer import Quantized, Quantizer, channels_last, nearest, straight_through
-
-_SPLIT_OFFSET = 0.01
-"""Distance of a revived code from the code it splits, in standard deviations of the codebook."""
+from .quantizer import Quantized, Quantizer, channels_last, nearest
 
 _SMALLEST_COUNT = 1e-6
 """Running count below which a quotient of sums and counts says nothing."""
@@ -30,10 +29,19 @@ class EMACodebook(Quantizer):
         codebook_dim: D.
         decay: of counts and sums per update.
         revival_threshold: a code is dead when its running count is below this fraction of the mean count.
+        gradient: name of the gradient estimator.
     """
 
-    def __init__(self, codebook_size: int, codebook_dim: int, *, decay: float, revival_threshold: float):
-        super().__init__()
+    def __init__(
+        self,
+        codebook_size: int,
+        codebook_dim: int,
+        *,
+        decay: float,
+        revival_threshold: float,
+        gradient: str = "straight_through",
+    ):
+        super().__init__(codebook_size, codebook_dim, gradient)
         self.decay = decay
         self.revival_threshold = revival_threshold
         self.embedding = nn.Embedding(codebook_size, codebook_dim)  # (K, D)
@@ -45,17 +53,32 @@ class EMACodebook(Quantizer):
         self.sums: torch.Tensor
         self.num_updates: torch.Tensor
 
-    def quantize(self, latents: torch.Tensor) -> Quantized:
+    @torch.no_grad()
+    def reset(self) -> None:
+        """Random vectors, no statistics; `start` places them properly."""
+        init.normal_(self.embedding.weight)
+        init.ones_(self.counts)
+        init.zeros_(self.sums)
+        init.zeros_(self.num_updates)
+
+    def quantize(
+        self, latents: torch.Tensor, bias: torch.Tensor | None = None, allowed: torch.Tensor | None = None
+    ) -> Quantized:
         """(B, D, h, w) latents -> their codes. The gradient of the commitment loss reaches the latents only."""
         batch_size, _, height, width = latents.shape
-        indices = nearest(channels_last(latents.detach()), self.embedding.weight).view(batch_size, height, width)
+        indices = nearest(channels_last(latents.detach()), self.embedding.weight, bias, allowed)
+        indices = indices.view(batch_size, height, width)
         quantized = self.vectors(indices)
         commitment_loss = F.mse_loss(latents.float(), quantized)
-        return Quantized(straight_through(latents, quantized), indices, latents.detach(), commitment_loss)
+        return Quantized(ESTIMATORS[self.gradient](latents, quantized), indices, latents.detach(), commitment_loss)
 
     def vectors(self, indices: torch.Tensor) -> torch.Tensor:
         """(B, h, w) codes -> (B, D, h, w) float32 vectors, without gradient."""
         return F.embedding(indices, self.embedding.weight.detach()).permute(0, 3, 1, 2)
+
+    def table(self) -> torch.Tensor:
+        """(K, D) float32: the codebook."""
+        return self.embedding.weight.detach()
 
     @torch.no_grad()
     def start(self, latents: torch.Tensor, *, seed: int) -> None:
@@ -80,9 +103,7 @@ class EMACodebook(Quantizer):
         points, indices = channels_last(latents).float(), indices.reshape(-1)
         counts = torch.bincount(indices, minlength=len(self.counts)).float()  # (K,)
         sums = torch.zeros_like(self.sums).index_add_(0, indices, points)  # (K, D)
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(counts)
-            dist.all_reduce(sums)
+        sum_over_processes(counts, sums)
         unit = counts.sum() / len(counts)
         self.counts.lerp_(counts / unit, 1 - self.decay)
         self.sums.lerp_(sums / unit, 1 - self.decay)
@@ -94,19 +115,13 @@ class EMACodebook(Quantizer):
 
     def _revive(self) -> None:
         """Puts each dead code beside one of the busiest live ones, which shares its statistics with it."""
-        is_dead = self.counts < self.revival_threshold * self.counts.mean()  # (K,)
-        dead = is_dead.nonzero().squeeze(1)
-        busiest = self.counts.argsort(descending=True, stable=True)[: len(self.counts) // 2]
-        busiest = busiest[~is_dead[busiest]]
-        dead, busiest = dead[: len(busiest)], busiest[: len(dead)]
-        if not len(dead):
-            return
         weight = self.embedding.weight
-        # The same draw on every process and after a resume: seeded by the number of updates, which is stored.
-        generator = torch.Generator().manual_seed(int(self.num_updates))
-        noise = torch.randn(len(dead), weight.shape[1], generator=generator).to(weight)
-        weight[dead] = weight[busiest] + _SPLIT_OFFSET * weight.std() * noise
-        self.counts[busiest] /= 2
-        self.counts[dead] = self.counts[busiest]
-        for rows in (busiest, dead):
+        seed = int(self.num_updates)  # stored, so the draw is the same after a resume
+        revival = find_revival(self.counts, weight.shape[1], threshold=self.revival_threshold, seed=seed)
+        if revival is None:
+            return
+        weight[revival.dead] = weight[revival.busy] + SPLIT_OFFSET * weight.std() * revival.noise
+        self.counts[revival.busy] /= 2
+        self.counts[revival.dead] = self.counts[revival.busy]
+        for rows in (revival.busy, revival.dead):
             self.sums[rows] = weight[rows] * self.counts[rows].unsqueeze(1)

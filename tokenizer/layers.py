@@ -24,6 +24,17 @@ class ChannelNorm(nn.Module):
         return hidden * scale * self.weight[:, None, None]
 
 
+class Pointwise(nn.Linear):
+    """The same linear map in every cell: (B, C, h, w) -> (B, C', h, w).
+
+    The weight is a matrix (C', C), as optimizers for matrices want it, not a 1x1 kernel.
+    """
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """(B, C, h, w) -> (B, C', h, w)."""
+        return F.conv2d(input, self.weight[:, :, None, None], self.bias)
+
+
 class ResidualBlock(nn.Module):
     """Depthwise 3x3, then two pointwise layers (Liu et al. 2022, arXiv:2201.03545, section 2)."""
 
@@ -31,8 +42,8 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.depthwise = nn.Conv2d(channels, channels, 3, padding=1, groups=channels)
         self.norm = ChannelNorm(channels)
-        self.expand = nn.Conv2d(channels, expansion * channels, 1)
-        self.project = nn.Conv2d(expansion * channels, channels, 1)
+        self.expand = Pointwise(channels, expansion * channels)
+        self.project = Pointwise(expansion * channels, channels)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
@@ -51,7 +62,7 @@ class Downsample(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, factor: int):
         super().__init__()
         self.factor = factor
-        self.project = nn.Conv2d(in_channels * factor**2, out_channels, 1)
+        self.project = Pointwise(in_channels * factor**2, out_channels)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(B, C, f h, f w) -> (B, C', h, w)."""
@@ -64,7 +75,7 @@ class Upsample(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, factor: int):
         super().__init__()
         self.factor = factor
-        self.project = nn.Conv2d(in_channels, out_channels * factor**2, 1)
+        self.project = Pointwise(in_channels, out_channels * factor**2)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, C', f h, f w)."""
@@ -97,9 +108,9 @@ class ImagePool(nn.Module):
     def __init__(self, channels: int, expansion: int):
         super().__init__()
         self.norm = ChannelNorm(channels)
-        self.expand = nn.Conv2d(channels + 4 * _NUM_FREQUENCIES, expansion * channels, 1)
-        self.place = nn.Conv2d(4 * _NUM_FREQUENCIES, expansion * channels, 1)
-        self.project = nn.Conv2d(expansion * channels, channels, 1)
+        self.expand = Pointwise(channels + 4 * _NUM_FREQUENCIES, expansion * channels)
+        self.place = Pointwise(4 * _NUM_FREQUENCIES, expansion * channels)
+        self.project = Pointwise(expansion * channels, channels)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, C, 1, 1)."""
@@ -117,9 +128,9 @@ class ImageBroadcast(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, expansion: int):
         super().__init__()
-        self.vector = nn.Conv2d(in_channels, expansion * channels, 1)
-        self.place = nn.Conv2d(4 * _NUM_FREQUENCIES, expansion * channels, 1)
-        self.project = nn.Conv2d(expansion * channels, channels, 1)
+        self.vector = Pointwise(in_channels, expansion * channels)
+        self.place = Pointwise(4 * _NUM_FREQUENCIES, expansion * channels)
+        self.project = Pointwise(expansion * channels, channels)
 
     def forward(self, vector: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
         """(B, D, 1, 1) -> (B, C, h, w) for `grid` = (h, w)."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -22,12 +22,10 @@ from transformers.utils import ModelOutput
 
 from ..hub.errors import InputError
 from .config import ImageTokenizerConfig
-from .ema_codebook import EMACodebook
-from .layers import ChannelNorm, Downsample, ImageBroadcast, ImagePool, Upsample, blocks
-from .quantizer import Quantized
-
-ImageCodes = tuple[torch.Tensor, ...]
-"""The codes of B pictures: one int64 tensor (B, h_l, w_l) per level, coarse to fine."""
+from .interface import ImageCodes
+from .layers import ChannelNorm, Downsample, ImageBroadcast, ImagePool, Pointwise, Upsample, blocks
+from .quantizer import Quantized, Quantizer
+from .quantizers import build_quantizer
 
 
 @dataclass
@@ -35,9 +33,10 @@ class ImageTokenizerOutput(ModelOutput):
     """What `ImageTokenizer.forward` returns.
 
     Attributes:
-        loss: scalar, distortion + commitment_weight * commitment_loss.
+        loss: scalar, distortion + commitment_weight * commitment_loss + codebook_loss.
         distortion: scalar, mean squared error of pixel values in [-1, 1].
         commitment_loss: scalar, summed over levels, unweighted.
+        codebook_loss: scalar, summed over levels; zero for codebooks that do not learn by gradient.
         reconstruction: (B, C, H, W) in about [-1, 1], not clamped.
         codes: `ImageCodes`.
         latents: one (B, D, h_l, w_l) tensor per level, detached; `update_codebooks` learns from them.
@@ -46,13 +45,14 @@ class ImageTokenizerOutput(ModelOutput):
     loss: torch.Tensor | None = None
     distortion: torch.Tensor | None = None
     commitment_loss: torch.Tensor | None = None
+    codebook_loss: torch.Tensor | None = None
     reconstruction: torch.Tensor | None = None
     codes: ImageCodes | None = None
     latents: tuple[torch.Tensor, ...] | None = None
 
 
 class Features(nn.Module):
-    """Pixels -> features on the grid of every level: computed fine to coarse, returned coarse to fine."""
+    """Pixels -> features on every grid there is: computed fine to coarse, returned coarse to fine."""
 
     def __init__(self, config: ImageTokenizerConfig):
         super().__init__()
@@ -60,7 +60,7 @@ class Features(nn.Module):
         self.stem = nn.Sequential(
             Downsample(config.num_channels, width, config.patch_size), blocks(width, expansion, config.num_blocks)
         )
-        fine_to_coarse = [config.patch_size, *reversed(config.spatial_strides)]
+        fine_to_coarse = [config.patch_size, *sorted(set(config.spatial_strides))]  # residual levels share a grid
         self.downs = nn.ModuleList(
             nn.Sequential(Downsample(width, width, coarse // fine), blocks(width, expansion, config.num_blocks))
             for fine, coarse in itertools.pairwise(fine_to_coarse)
@@ -68,7 +68,7 @@ class Features(nn.Module):
         self.pool = ImagePool(width, expansion) if config.has_image_level else None
 
     def forward(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
-        """(B, C, H, W) -> one (B, hidden_size, h_l, w_l) per level."""
+        """(B, C, H, W) -> one (B, hidden_size, h, w) per grid."""
         hidden = self.stem(pixel_values)
         features = []
         for down in self.downs:
@@ -84,17 +84,19 @@ class LevelStep(nn.Module):
 
     A chain of these serves twice with separate weights: as the encoder's context (what the coarser codes have said
     already) and as the body of the decoder. Separate, so that a decoder can be trained on without changing a single
-    code.
+    code. A level whose residual the next one quantizes stays on its grid and only adds what it says.
     """
 
-    def __init__(self, config: ImageTokenizerConfig, level: int, factor: int):
+    def __init__(self, config: ImageTokenizerConfig, level: int, dim: int, factor: int | None):
         super().__init__()
         width = config.hidden_size
         self.is_image_level = config.has_image_level and level == 0
+        self.stays = factor is None
         if self.is_image_level:
-            self.broadcast = ImageBroadcast(config.codebook_dim, width, config.expansion)
-        else:
-            self.read = nn.Conv2d(config.codebook_dim, width, 1)
+            self.broadcast = ImageBroadcast(dim, width, config.expansion)
+            return
+        self.read = Pointwise(dim, width)
+        if factor is not None:
             self.body = blocks(width, config.expansion, config.num_blocks)
             self.up = Upsample(width, width, factor)
 
@@ -104,28 +106,37 @@ class LevelStep(nn.Module):
 
     def forward(self, hidden: torch.Tensor | None, said: torch.Tensor) -> torch.Tensor:
         """Features so far (None at level 0) and what this level says -> (B, C, h, w) on the next grid."""
-        if self.is_image_level:
-            return said
-        return self.up(self.body(said if hidden is None else hidden + said))
+        hidden = said if hidden is None else hidden + said
+        return hidden if self.is_image_level or self.stays else self.up(self.body(hidden))
 
 
-def level_steps(config: ImageTokenizerConfig, last_stride: int) -> nn.ModuleList:
+def level_steps(config: ImageTokenizerConfig, dims: Sequence[int], last_stride: int) -> nn.ModuleList:
     """One `LevelStep` per level; the last one ends on the grid of `last_stride` pixels per cell."""
     strides = [*config.spatial_strides, last_stride]
     factors = [coarse // fine for coarse, fine in itertools.pairwise(strides)]
     factors = [1, *factors] if config.has_image_level else factors
-    return nn.ModuleList(LevelStep(config, level, factor) for level, factor in enumerate(factors))
+    return nn.ModuleList(
+        LevelStep(config, level, dims[level], None if is_followed_by_residual(config, level) else factor)
+        for level, factor in enumerate(factors)
+    )
+
+
+def is_followed_by_residual(config: ImageTokenizerConfig, level: int) -> bool:
+    """Whether the next level quantizes what this one leaves over."""
+    return level + 1 < config.num_levels and config.is_residual(level + 1)
 
 
 class Encoder(nn.Module):
     """Everything that decides codes, but the codebooks: features fine to coarse, then latents coarse to fine."""
 
-    def __init__(self, config: ImageTokenizerConfig):
+    def __init__(self, config: ImageTokenizerConfig, dims: Sequence[int]):
         super().__init__()
         self.features = Features(config)
-        self.context = level_steps(config, config.spatial_strides[-1])[:-1]
+        self.context = level_steps(config, dims, config.spatial_strides[-1])[:-1]
         self.to_latents = nn.ModuleList(
-            nn.Conv2d(config.hidden_size * (1 if level == 0 else 2), config.codebook_dim, 1)
+            nn.Identity()  # its latents are what the level before it leaves over
+            if config.is_residual(level)
+            else Pointwise(config.hidden_size * (1 if level == 0 else 2), dims[level])
             for level in range(config.num_levels)
         )
 
@@ -133,9 +144,9 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Code vectors of all levels -> pixels."""
 
-    def __init__(self, config: ImageTokenizerConfig):
+    def __init__(self, config: ImageTokenizerConfig, dims: Sequence[int]):
         super().__init__()
-        self.steps = level_steps(config, config.patch_size)
+        self.steps = level_steps(config, dims, config.patch_size)
         # What a level says that is left out: a learned vector, since zeros could also be a code's vector.
         self.absent = nn.ParameterList(torch.zeros(config.hidden_size) for _ in range(config.num_levels - 1))
         self.body = blocks(config.hidden_size, config.expansion, config.num_blocks)
@@ -184,19 +195,16 @@ class ImageTokenizer(PreTrainedModel):
 
     def __init__(self, config: ImageTokenizerConfig):
         super().__init__(config)
-        self.encoder = Encoder(config)
-        self.codebooks = nn.ModuleList(
-            EMACodebook(
-                size, config.codebook_dim, decay=config.codebook_decay, revival_threshold=config.revival_threshold
-            )
-            for size in config.codebook_sizes
-        )
-        self.decoder = Decoder(config)
+        quantizers = [build_quantizer(config, level) for level in range(config.num_levels)]
+        dims = [quantizer.dim for quantizer in quantizers]
+        self.encoder = Encoder(config, dims)
+        self.codebooks = nn.ModuleList(quantizers)
+        self.decoder = Decoder(config, dims)
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | Pointwise):
             init.kaiming_normal_(module.weight, nonlinearity="linear")
             if module.bias is not None:
                 init.zeros_(module.bias)
@@ -205,11 +213,8 @@ class ImageTokenizer(PreTrainedModel):
         elif isinstance(module, Decoder):
             for absent in module.absent:
                 init.zeros_(absent)
-        elif isinstance(module, EMACodebook):
-            init.normal_(module.embedding.weight)
-            init.ones_(module.counts)
-            init.zeros_(module.sums)
-            init.zeros_(module.num_updates)
+        elif isinstance(module, Quantizer):
+            module.reset()
 
     def forward(self, pixel_values: torch.Tensor, num_levels: torch.Tensor | None = None) -> ImageTokenizerOutput:
         """Reconstructs pictures, with the training loss.
@@ -222,10 +227,13 @@ class ImageTokenizer(PreTrainedModel):
         reconstruction = self.decoder([level.quantized for level in levels], num_levels)
         distortion = F.mse_loss(reconstruction.float(), pixel_values.float())
         commitment_loss = torch.stack([level.commitment_loss for level in levels]).sum()
+        learned = [level.codebook_loss for level in levels if level.codebook_loss is not None]
+        codebook_loss = torch.stack(learned).sum() if learned else torch.zeros_like(distortion)
         return ImageTokenizerOutput(
-            loss=distortion + self.config.commitment_weight * commitment_loss,
+            loss=distortion + self.config.commitment_weight * commitment_loss + codebook_loss,
             distortion=distortion,
             commitment_loss=commitment_loss,
+            codebook_loss=codebook_loss,
             reconstruction=reconstruction,
             codes=tuple(level.indices for level in levels),
             latents=tuple(level.latents for level in levels),
@@ -268,6 +276,33 @@ class ImageTokenizer(PreTrainedModel):
         kept = torch.full((len(codes[0]),), used, device=codes[0].device)
         return self.decoder(vectors, kept).clamp(-1, 1)
 
+    def code_vectors(self, level: int) -> torch.Tensor:
+        """(K, D) float32: the vector of every code of a level."""
+        return self._codebooks()[level].table()
+
+    def codes_tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor that decides codes, by its name. Running statistics matter to training only; they do not count."""
+        return self._tensors("encoder.")
+
+    def picture_tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor that decides pictures, by its name."""
+        return self._tensors("decoder.")
+
+    def _tensors(self, part: str) -> dict[str, torch.Tensor]:
+        tensors = self.state_dict().items()
+        return {name: tensor for name, tensor in tensors if name.startswith(part) or name.endswith("embedding.weight")}
+
+    def codes_settings(self) -> dict[str, Any]:
+        """What decides codes beside the tensors."""
+        names = ["num_channels", "strides", "codebook_sizes", "codebook_dim", "patch_size"]
+        if self.config.quantizer != "ema":  # the first of them, which needs no name
+            names.append("quantizer")
+        return {name: getattr(self.config, name) for name in names}
+
+    def picture_settings(self) -> dict[str, Any]:
+        """What decides pictures beside the tensors; the training size is that of a whole-image code's own picture."""
+        return self.codes_settings() | {"image_size": self.config.image_size}
+
     def update_codebooks(self, output: ImageTokenizerOutput) -> None:
         """Moves every level's codebook by the statistics of one training batch, summed over all processes."""
         assert output.latents is not None and output.codes is not None
@@ -286,22 +321,35 @@ class ImageTokenizer(PreTrainedModel):
 
     def _quantize(self, pixel_values: torch.Tensor, start_seed: int | None = None) -> list[Quantized]:
         self._check_pixels(pixel_values)
-        features = self.encoder.features(pixel_values)
+        grids = self.config.grids(*pixel_values.shape[-2:])
+        features = iter(self.encoder.features(pixel_values))
         levels: list[Quantized] = []
-        context = None
-        for level, (feature, codebook) in enumerate(zip(features, self._codebooks(), strict=True)):
+        context = latents = None
+        for level, codebook in enumerate(self._codebooks()):
             if level:
                 step = cast(LevelStep, self.encoder.context[level - 1])
-                context = step(context, step.say(levels[-1].quantized, next_grid(features, level - 1)))
-                feature = torch.cat([feature, context], 1)
-            latents = self.encoder.to_latents[level](feature)
+                context = step(context, step.say(levels[-1].quantized, grids[level]))
+            if self.config.is_residual(level):
+                latents = latents - levels[-1].quantized.detach()
+            else:
+                feature = next(features)
+                latents = self.encoder.to_latents[level](
+                    feature if context is None else torch.cat([feature, context], 1)
+                )
             if start_seed is not None:
                 codebook.start(latents, seed=start_seed)
-            levels.append(codebook.quantize(latents))
+            levels.append(self._quantize_level(level, codebook, latents))
         return levels
 
-    def _codebooks(self) -> list[EMACodebook]:
-        return cast(list[EMACodebook], list(self.codebooks))
+    def _quantize_level(self, level: int, codebook: Quantizer, latents: torch.Tensor) -> Quantized:
+        quantized = codebook.quantize(latents)
+        # The first of several levels on one grid carries the gradient to their common latents; once is enough.
+        return (
+            replace(quantized, quantized=quantized.quantized.detach()) if self.config.is_residual(level) else quantized
+        )
+
+    def _codebooks(self) -> list[Quantizer]:
+        return cast(list[Quantizer], list(self.codebooks))
 
     def _check_pixels(self, pixel_values: torch.Tensor) -> None:
         channels = self.config.num_channels

@@ -1,4 +1,4 @@
-"""What a quantizer returns, and the exact nearest-vector search they share."""
+"""The interface of quantizers: latents in, codes and their vectors out; and the exact nearest-vector search."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from ..hub.errors import InputError
 
 _BLOCK = 1 << 22
 """Most distances held at once. A block fits a processor's cache better than the whole N x K matrix, never made."""
@@ -16,47 +18,69 @@ class Quantized:
     """One level's latents after quantization.
 
     Attributes:
-        quantized: (B, D, h, w) code vectors, with the straight-through gradient to the latents.
+        quantized: (B, D, h, w) float32 code vectors, with the estimated gradient to the latents.
         indices: (B, h, w) int64 codes.
         latents: (B, D, h, w) what was quantized, detached; the codebook learns from it.
         commitment_loss: scalar, mean squared distance of latents to their (constant) code vectors, unweighted.
+        codebook_loss: scalar, what a codebook that learns by gradient adds to the loss; None for the others.
     """
 
     quantized: torch.Tensor
     indices: torch.Tensor
     latents: torch.Tensor
     commitment_loss: torch.Tensor
+    codebook_loss: torch.Tensor | None = None
 
 
-def nearest(points: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+def nearest(
+    points: torch.Tensor,
+    vectors: torch.Tensor,
+    bias: torch.Tensor | None = None,
+    allowed: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Index of the nearest of K vectors for each of N points, in float32 whatever the input's precision.
 
     Args:
         points: (N, D).
         vectors: (K, D).
+        bias: (K,) added to the squared distances: what choosing each vector costs besides its distance.
+        allowed: (K,) bool, the vectors that may be chosen.
 
     Returns:
         (N,) int64; the lowest index wins a tie.
+
+    Raises:
+        InputError: a bias or mask of another length, or not one vector is allowed.
     """
     # Around the vectors' mean: far from the origin the differences between norms would drown in their rounding.
     centre = vectors.float().mean(0)
     vectors = vectors.float() - centre
-    half_norms = 0.5 * vectors.square().sum(1)  # (K,)
+    costs = 0.5 * vectors.square().sum(1)  # (K,)
+    if bias is not None:
+        costs = costs + 0.5 * _of_length("bias", bias, len(vectors)).float()
+    if allowed is not None:
+        costs = costs.masked_fill(~_allowed(allowed, len(vectors)), torch.inf)
     rows = max(1, _BLOCK // len(vectors))
     # Autocast would run the products in half precision, whatever the type of their factors.
     with torch.autocast(points.device.type, enabled=False):
         # ||p - v||^2 / 2 = ||p||^2 / 2 - p.v + ||v||^2 / 2, and the first term does not change the order.
         blocks = [
-            torch.addmm(half_norms, block.float() - centre, vectors.T, alpha=-1).argmin(1)
-            for block in points.split(rows)
+            torch.addmm(costs, block.float() - centre, vectors.T, alpha=-1).argmin(1) for block in points.split(rows)
         ]
     return torch.cat(blocks)
 
 
-def straight_through(latents: torch.Tensor, quantized: torch.Tensor) -> torch.Tensor:
-    """Exactly the value of `quantized`, gradient of the identity to `latents` (Bengio et al. 2013)."""
-    # latents + (quantized - latents).detach() would round, and training would not see the very vectors decoding sees.
-    return quantized.detach() + (latents - latents.detach())
+def _of_length(name: str, values: torch.Tensor, count: int) -> torch.Tensor:
+    if values.shape != (count,):
+        raise InputError(f"{name} must have one entry per code, ({count},), got {tuple(values.shape)}")
+    return values
+
+
+def _allowed(allowed: torch.Tensor, count: int) -> torch.Tensor:
+    allowed = _of_length("allowed", allowed, count).bool()
+    if not allowed.any():
+        raise InputError(f"at least one of the {count} codes must be allowed, got none")
+    return allowed
 
 
 def channels_last(grid: torch.Tensor) -> torch.Tensor:
@@ -65,12 +89,49 @@ def channels_last(grid: torch.Tensor) -> torch.Tensor:
 
 
 class Quantizer(nn.Module):
-    """Interface: `quantize` finds codes for latents, `vectors` turns codes back into vectors."""
+    """Interface: `quantize` finds codes for latents, `vectors` turns codes back into vectors.
 
-    def quantize(self, latents: torch.Tensor) -> Quantized:
-        """(B, D, h, w) latents -> their codes."""
+    Args:
+        codebook_size: K, number of codes.
+        dim: D, channels of latents and vectors.
+        gradient: name of the gradient estimator, a key of `ESTIMATORS`.
+    """
+
+    def __init__(self, codebook_size: int, dim: int, gradient: str):
+        super().__init__()
+        self.codebook_size = codebook_size
+        self.dim = dim
+        self.gradient = gradient
+
+    def reset(self) -> None:
+        """Gives parameters and statistics their values before training; those of a fixed grid never change."""
+
+    def quantize(
+        self, latents: torch.Tensor, bias: torch.Tensor | None = None, allowed: torch.Tensor | None = None
+    ) -> Quantized:
+        """(B, D, h, w) latents -> their codes.
+
+        Args:
+            latents: any float precision; the search runs in float32.
+            bias: (K,) added to the squared distances, so that a code can cost more than its distance.
+            allowed: (K,) bool, the codes that may be chosen.
+
+        Raises:
+            InputError: `bias` or `allowed` do not fit, or this quantizer has no table to apply them to.
+        """
         raise NotImplementedError
 
     def vectors(self, indices: torch.Tensor) -> torch.Tensor:
-        """(B, h, w) codes -> (B, D, h, w) vectors."""
+        """(B, h, w) codes -> (B, D, h, w) float32 vectors, without gradient."""
         raise NotImplementedError
+
+    def table(self) -> torch.Tensor:
+        """(K, D) float32: the vector of every code."""
+        indices = torch.arange(self.codebook_size, device=next(self.buffers()).device)
+        return channels_last(self.vectors(indices.view(1, 1, -1)))
+
+    def start(self, latents: torch.Tensor, *, seed: int) -> None:
+        """Places the vectors by (B, D, h, w) latents, the same on every process. A fixed grid of vectors stays."""
+
+    def update(self, latents: torch.Tensor, indices: torch.Tensor) -> None:
+        """Learns from one batch outside the gradient: (B, D, h, w) latents, (B, h, w) codes. A fixed grid does not."""

@@ -1,0 +1,77 @@
+"""What the rest of the pipeline asks of an image tokenizer, ours or another's behind an adapter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+ImageCodes = tuple[torch.Tensor, ...]
+"""The codes of B pictures: one int64 tensor (B, h_l, w_l) per level, coarse to fine."""
+
+
+class TokenizerConfig(Protocol):
+    """Shapes of an image tokenizer, in its `config`."""
+
+    image_size: int
+    num_channels: int
+    codebook_sizes: list[int]
+
+    @property
+    def num_levels(self) -> int:
+        """Number of levels L."""
+        ...
+
+    @property
+    def has_image_level(self) -> bool:
+        """Whether level 0 is one code for the whole image."""
+        ...
+
+    def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of every level for a picture of `height` x `width` pixels; InputError if it does not fit."""
+        ...
+
+
+class TokenizesImages(Protocol):
+    """Pictures to codes and back: `ImageTokenizer` and `AdaptedTokenizer`. Both are `PreTrainedModel`s."""
+
+    config: Any
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        ...
+
+    def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
+        """(B, C, H, W) in [-1, 1] -> codes, coarse to fine."""
+        ...
+
+    def decode(self, codes: Sequence[torch.Tensor], num_levels: int | None = None) -> torch.Tensor:
+        """Codes -> (B, C, H, W) in [-1, 1], from all levels or from the first `num_levels`."""
+        ...
+
+    def code_vectors(self, level: int) -> torch.Tensor:
+        """(K_l, D_l) float32: the vectors that the codes of a level stand for."""
+        ...
+
+    def codes_tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor that decides codes, by its name: encoder and codebooks."""
+        ...
+
+    def picture_tensors(self) -> dict[str, torch.Tensor]:
+        """Every tensor that decides pictures, by its name: codebooks and decoder."""
+        ...
+
+    def codes_settings(self) -> dict[str, Any]:
+        """JSON-serialisable settings that decide codes beside the tensors."""
+        ...
+
+    def picture_settings(self) -> dict[str, Any]:
+        """JSON-serialisable settings that decide pictures beside the tensors."""
+        ...
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Writes config.json and model.safetensors."""
+        ...
