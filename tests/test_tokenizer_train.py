@@ -20,9 +20,9 @@ from pictogram.tokenizer import train
 from pictogram.tokenizer.batches import process_slice
 from pictogram.tokenizer.checkpoints import MetricsLog, TrainingFolder
 from pictogram.tokenizer.command_line import new_app, run_command
-from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from pictogram.tokenizer.images import load_pixels
 from pictogram.tokenizer.loading import load_image_tokenizer
+from pictogram.tokenizer.start import new_start
 from pictogram.tokenizer.train import TokenizerTrainingConfig, run_training, train_tokenizer
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")
@@ -53,8 +53,13 @@ def tiny(data: Path, output: Path, **settings) -> TokenizerTrainingConfig:
 
 
 def arguments(config: TokenizerTrainingConfig) -> list[str]:
-    options = dataclasses.asdict(config).items()
-    return [part for name, value in options for part in (f"--{name.replace('_', '-')}", str(value))]
+    flags = {
+        field.name: field.metadata["flag"] or f"--{field.name.replace('_', '-')}"
+        for field in dataclasses.fields(config)
+    }
+    options = dataclasses.asdict(config)
+    switches = ["--pad" if options.pop("pad") else "--no-pad"]
+    return switches + [part for name, value in options.items() for part in (flags[name], str(value))]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -238,10 +243,10 @@ def test_a_batch_that_the_processes_cannot_share(image_folder, tmp_path, monkeyp
 @pytest.mark.parametrize(("strides", "sizes"), [("image,8,4", "4,8,8"), ("8", "4"), ("8,4", "4,4")])
 def test_prefixes_are_drawn_by_their_shares(strides, sizes, image_folder, tmp_path):
     config = tiny(image_folder, tmp_path, strides=strides, codebook_sizes=sizes, batch_size=1000, prefix_dropout=0.2)
-    processor = ImageTokenizerImageProcessorPil(size={"height": 16, "width": 16})
-    dataset, _ = load_pixels(config.data, config.split, processor)
+    start = new_start(config)
+    dataset, _ = load_pixels(config.data, config.split, start.processor)
     folder = TrainingFolder(config.output, config.settings())
-    trainer = train._Trainer(config, config.model_config(), folder, dataset, processor)
+    trainer = train._Trainer(config, start, folder, dataset)
     draws = torch.cat([trainer._draw_num_levels(step) for step in range(20)])
     shares = torch.bincount(draws).double() / len(draws)
     total = len(strides.split(","))
@@ -293,7 +298,7 @@ def test_other_settings_are_refused_and_reporting_may_change(finished, image_fol
     ("settings", "message"),
     [
         ({"strides": "image,8,x"}, "strides must be whole numbers, got 'x'"),
-        ({"strides": ""}, "strides must be whole numbers"),
+        ({"strides": "8,,4"}, "strides must be whole numbers, got ''"),
         ({"codebook_sizes": "4,8,8.5"}, "codebook_sizes must be whole numbers, got '8.5'"),
         ({"codebook_sizes": "4,8"}, "one codebook size per stride"),
         ({"strides": "image,8,3"}, "multiple of the next one"),
@@ -341,5 +346,5 @@ def test_help_lists_every_option_with_its_description():
     result = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "250", "NO_COLOR": "1"})
     assert result.exit_code == 0
     for field in dataclasses.fields(TokenizerTrainingConfig):
-        assert f"--{field.name.replace('_', '-')}" in result.output
+        assert (field.metadata["flag"] or f"--{field.name.replace('_', '-')}") in result.output
         assert field.metadata["help"] in result.output

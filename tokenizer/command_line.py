@@ -9,7 +9,7 @@ import operator
 import os
 import sys
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
@@ -27,7 +27,8 @@ def option(
     at_least: float | None = None,
     above: float | None = None,
     at_most: float | None = None,
-    one_of: Collection[str] | None = None,
+    one_of: Collection[Any] | None = None,
+    flag: str | None = None,
 ) -> Any:
     """A dataclass field that is also a command-line option, with this description as its help.
 
@@ -38,9 +39,10 @@ def option(
         above: a value must be greater than this.
         at_most: greatest value.
         one_of: the values there are.
+        flag: the option's name where it is not the field's.
     """
     limits = {"at_least": at_least, "above": above, "at_most": at_most, "one_of": one_of}
-    return dataclasses.field(default=default, metadata={"help": description, **limits})
+    return dataclasses.field(default=default, metadata={"help": description, "flag": flag, **limits})
 
 
 def seed_option() -> Any:
@@ -65,7 +67,7 @@ def check_options(config: Any) -> None:
             if limit is not None and not holds(value, limit):
                 raise InputError(f"{field.name} must be {words} {limit}, got {value}")
         if limits.get("one_of") is not None and value not in limits["one_of"]:
-            raise InputError(f"{field.name} must be one of {', '.join(limits['one_of'])}, got {value!r}")
+            raise InputError(f"{field.name} must be one of {', '.join(map(str, limits['one_of']))}, got {value!r}")
 
 
 def command(
@@ -75,6 +77,7 @@ def command(
     description: str,
     *,
     summarise: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[..., None]:
     """The function that typer turns into a command.
 
@@ -84,16 +87,19 @@ def command(
         name: of the function, for messages.
         description: the command's help, with an example.
         summarise: makes of that result what people see; everything unless told.
+        presets: named sets of values for `--preset`; an option given beside it wins over its value.
     """
 
     def call(json_output: bool, **options: Any) -> None:
-        result = run(config_class(**options))
+        result = run(config_class(**_chosen(options, presets or {})))
         if os.environ.get("RANK", "0") == "0":  # set by torchrun: one result, however many processes found it
             print_result(result if json_output else summarise(result), json_output)
 
     types = get_type_hints(config_class)
     fields = dataclasses.fields(config_class)  # pyright: ignore[reportArgumentType]
     parameters = [_parameter(field, types[field.name]) for field in fields]
+    if presets:
+        parameters.insert(0, _preset_parameter(presets))
     json_type = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
     parameters.append(
         inspect.Parameter("json_output", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=json_type)
@@ -105,8 +111,27 @@ def command(
 
 
 def _parameter(field: dataclasses.Field[Any], type_: type) -> inspect.Parameter:
-    annotation = Annotated[type_, typer.Option(help=field.metadata["help"])]
-    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=annotation)
+    flags = [field.metadata["flag"]] if field.metadata.get("flag") else []
+    # Not given is None, so that a value given is told from a default even if they are equal.
+    given = typer.Option(*flags, help=field.metadata["help"], show_default=str(field.default) or False)
+    annotation = Annotated[type_ | None, given]
+    return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _preset_parameter(presets: Mapping[str, Mapping[str, Any]]) -> inspect.Parameter:
+    given = typer.Option(help=f"Start from the values of {', '.join(presets)}; other options win.")
+    return inspect.Parameter(
+        "preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, given]
+    )
+
+
+def _chosen(options: dict[str, Any], presets: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The options that were given, over the values of the preset."""
+    preset = options.pop("preset", None)
+    if preset is not None and preset not in presets:
+        raise InputError(f"preset must be one of {', '.join(presets)}, got {preset!r}")
+    given = {name: value for name, value in options.items() if value is not None}
+    return {**(presets[preset] if preset else {}), **given}
 
 
 def print_result(result: dict[str, Any], json_output: bool) -> None:

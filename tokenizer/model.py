@@ -281,7 +281,7 @@ class ImageTokenizer(PreTrainedModel):
         return self._codebooks()[level].table()
 
     def codes_tensors(self) -> dict[str, torch.Tensor]:
-        """Every tensor that decides codes, by its name. Running statistics matter to training only; they do not count."""
+        """Every tensor that decides codes, by its name; running statistics matter to training only."""
         return self._tensors("encoder.")
 
     def picture_tensors(self) -> dict[str, torch.Tensor]:

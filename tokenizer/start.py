@@ -1,0 +1,70 @@
+"""What a training starts from: a new model, or one trained before, of which parts may stay as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..hub.errors import InputError
+from .config import ImageTokenizerConfig
+from .fingerprints import codes_fingerprint, decoder_fingerprint
+from .image_processor import ImageTokenizerImageProcessorPil
+from .loading import LoadedImageTokenizer, load_image_tokenizer
+from .model import ImageTokenizer
+from .training_config import TokenizerTrainingConfig
+
+_PREFIXES = {"encoder": "encoder.", "codebook": "codebooks.", "decoder": "decoder."}
+
+
+@dataclass(frozen=True)
+class TrainingStart:
+    """The model a training starts from.
+
+    Attributes:
+        config: of the model.
+        processor: makes its pixels.
+        found: the tokenizer to go on from; None starts anew.
+        frozen_parts: names of the parts that get no gradient: "encoder", "codebook", "decoder".
+    """
+
+    config: ImageTokenizerConfig
+    processor: ImageTokenizerImageProcessorPil
+    found: LoadedImageTokenizer | None = None
+    frozen_parts: list[str] = field(default_factory=list)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the codebooks hold something already."""
+        return self.found is not None
+
+    def model(self) -> ImageTokenizer:
+        """The model on the CPU, new weights drawn from torch's global generator."""
+        model = ImageTokenizer(self.config)
+        if self.found is not None:
+            model.load_state_dict(self.found.model.state_dict())
+        for name, parameter in model.named_parameters():
+            if name.startswith(tuple(_PREFIXES[part] for part in self.frozen_parts)):
+                parameter.requires_grad_(False)
+        return model
+
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run must agree on: it goes on only from the very model it began with."""
+        if self.found is None:
+            return {}
+        model, processor = self.found.model, self.found.processor
+        return {"start": [codes_fingerprint(model, processor)[:16], decoder_fingerprint(model)[:16]]}
+
+
+def new_start(config: TokenizerTrainingConfig) -> TrainingStart:
+    """Reads `config.start_from`, if there is one.
+
+    Raises:
+        InputError: no tokenizer there, or one of another system or shape.
+    """
+    if not config.start_from:
+        return TrainingStart(config.model_config(), config.image_processor())
+    found = load_image_tokenizer(config.start_from)
+    if not isinstance(found.model, ImageTokenizer):
+        raise InputError(f"{config.start_from} holds another system's tokenizer, which cannot be trained on here")
+    continued = config.continued_config(found.model.config)
+    return TrainingStart(continued, found.processor, found, config.frozen_parts)

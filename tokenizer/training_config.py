@@ -1,0 +1,169 @@
+"""What a tokenizer's training can be told: one typed configuration, its presets, and the model it describes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..hub.errors import InputError
+from .accelerators import PRECISIONS, tracker_names
+from .command_line import check_options, option, seed_option
+from .config import QUANTIZERS, WHOLE_IMAGE, ImageTokenizerConfig
+from .gradients import ESTIMATORS
+from .image_processor import ImageTokenizerImageProcessorPil
+from .optimizers import OPTIMIZERS
+
+FROZEN_PARTS = ("encoder", "codebook", "decoder")
+"""Parts of a tokenizer that a training can leave as they are."""
+
+
+@dataclass(kw_only=True)
+class TokenizerTrainingConfig:
+    """Everything the numbers of a tokenizer training depend on, and where it writes.
+
+    The description of each field is its command-line help.
+    """
+
+    output: str = option("image-tokenizer", "Folder for the trained tokenizer; training again into it goes on.")
+    data: str = option("embedded", 'Pictures: "embedded", a folder of images, parquet, or any `datasets` name.')
+    split: str = option("train", "Split of the data to train on.")
+    start_from: str = option("", "Folder of a tokenizer to go on from; its shapes are kept.", flag="--from")
+    freeze: str = option("", "Parts that stay as they are: encoder, codebook, decoder; comma-separated. Needs --from.")
+    image_size: int = option(32, "Side of the training pictures, pixels.", at_least=1)
+    num_channels: int = option(3, "3 for colour, 1 for grey.", one_of=(1, 3))
+    pad: bool = option(False, "Pad smaller pictures to the size instead of enlarging them.")
+    background: str = option(
+        "white", 'Behind transparent pixels and around padded ones: "white" or "black".', one_of=("white", "black")
+    )
+    strides: str = option("image,8,4", 'Levels, coarse to fine: pixels per code, or "image" for one code per image.')
+    codebook_sizes: str = option("64,256,256", "Codes per level.")
+    codebook_dim: int = option(16, "Length of a code vector.", at_least=1)
+    patch_size: int = option(4, "Pixels per cell of the finest feature grid; divides the finest stride.", at_least=1)
+    hidden_size: int = option(96, "Feature channels.", at_least=1)
+    num_blocks: int = option(2, "Residual blocks per grid.", at_least=0)
+    expansion: int = option(2, "Channel expansion inside a block.", at_least=1)
+    quantizer: str = option("ema", "What turns latents into codes: ema, l2, fsq or lfq.", one_of=QUANTIZERS)
+    gradient_estimator: str = option(
+        "straight_through", "How gradients pass the quantizer: straight_through or rotation.", one_of=ESTIMATORS
+    )
+    commitment_weight: float = option(0.25, "Weight of the latents' distance to their codes.", at_least=0)
+    codebook_decay: float = option(0.99, "Decay per step of the codebooks' running means.", at_least=0)
+    num_steps: int = option(3000, "Training steps.", at_least=1)
+    batch_size: int = option(64, "Pictures per step, over all processes.", at_least=1)
+    optimizer: str = option("adamw", "muon or adamw.", one_of=OPTIMIZERS)
+    learning_rate: float = option(2e-3, "Peak learning rate.", above=0)
+    warmup_steps: int = option(50, "Steps of linear warm-up; a cosine follows.", at_least=0)
+    weight_decay: float = option(0.01, "Decoupled weight decay.", at_least=0)
+    max_grad_norm: float = option(1.0, "Gradient norm above which gradients are scaled down.", above=0)
+    prefix_dropout: float = option(0.08, "Share of pictures decoded from each proper prefix of the levels.")
+    revival_threshold: float = option(
+        0.05, "A code used less than this fraction of the average is replaced.", at_least=0
+    )
+    perceptual: str = option("", "Network of a perceptual loss: a TorchScript file or a folder of transformers.")
+    perceptual_weight: float = option(0.0, "Weight of the perceptual loss; 0 leaves it out.", at_least=0)
+    adversarial_weight: float = option(0.0, "Weight of the adversarial loss; 0 leaves it out.", at_least=0)
+    adversarial_start: int = option(1000, "Steps before the discriminator starts to learn and to count.", at_least=0)
+    adversarial_ramp: int = option(500, "Steps over which the adversarial weight then grows.", at_least=0)
+    seed: int = seed_option()
+    checkpoint_every: int = option(500, "Steps between checkpoints.", at_least=1)
+    log_every: int = option(50, "Steps between lines of metrics.jsonl.", at_least=1)
+    picture_every: int = option(
+        0, "Steps between pictures of reconstructions; 0 makes one at the end only.", at_least=0
+    )
+    mixed_precision: str = option("no", '"no", "fp16" or "bf16"; on a CPU "no" is the fast one.', one_of=PRECISIONS)
+    trackers: str = option("", "accelerate trackers to report to, such as tensorboard or wandb, comma-separated.")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        tracker_names(self.trackers)
+        unknown = [part for part in self.frozen_parts if part not in FROZEN_PARTS]
+        if unknown:
+            raise InputError(f"freeze must be among {', '.join(FROZEN_PARTS)}, got {unknown[0]!r}")
+        if self.frozen_parts and not self.start_from:
+            raise InputError("freeze needs --from: an untrained part is not worth keeping")
+        if set(self.frozen_parts) >= {"encoder", "decoder"}:
+            raise InputError("encoder and decoder are both frozen: nothing is left to train")
+        if self.adversarial_weight:
+            self._check_adversary()
+
+    def _check_adversary(self) -> None:
+        if self.adversarial_start >= self.num_steps:
+            raise InputError(f"adversarial_start {self.adversarial_start} must be below num_steps {self.num_steps}")
+        if "decoder" in self.frozen_parts:
+            raise InputError("adversarial_weight needs a decoder that learns, but freeze names it")
+
+    @property
+    def frozen_parts(self) -> list[str]:
+        """The entries of `freeze`."""
+        return _entries(self.freeze)
+
+    def model_config(self) -> ImageTokenizerConfig:
+        """The configuration of the model to train.
+
+        Raises:
+            InputError: strides or sizes that are no numbers, or do not fit together.
+        """
+        strides = [
+            WHOLE_IMAGE if stride == WHOLE_IMAGE else _integer("strides", stride) for stride in _entries(self.strides)
+        ]
+        return ImageTokenizerConfig(
+            strides=strides,
+            codebook_sizes=[_integer("codebook_sizes", size) for size in _entries(self.codebook_sizes)],
+            prefix_dropout=[self.prefix_dropout] * (len(strides) - 1),
+            **{name: getattr(self, name) for name in (*_SHAPES, *_TRAINING_CONSTANTS)},
+        )
+
+    def continued_config(self, found: ImageTokenizerConfig) -> ImageTokenizerConfig:
+        """The configuration of a model that is trained on: its own shapes, our training constants.
+
+        Raises:
+            InputError: an option asks for another shape than `found` has.
+        """
+        asked, defaults = self.model_config(), type(self)().model_config()
+        for name in ("strides", "codebook_sizes", *_SHAPES):
+            value = getattr(asked, name)
+            if value not in (getattr(found, name), getattr(defaults, name)):
+                raise InputError(f"{name} is {getattr(found, name)} in {self.start_from} and stays so, got {value}")
+        settings = found.to_dict() | {name: getattr(self, name) for name in _TRAINING_CONSTANTS}
+        settings["prefix_dropout"] = [self.prefix_dropout] * (found.num_levels - 1)
+        return ImageTokenizerConfig.from_dict(settings)
+
+    def image_processor(self) -> ImageTokenizerImageProcessorPil:
+        """What makes pixels of the training pictures."""
+        return ImageTokenizerImageProcessorPil(
+            size={"height": self.image_size, "width": self.image_size},
+            num_channels=self.num_channels,
+            do_pad=self.pad,
+            background=(255, 255, 255) if self.background == "white" else (0, 0, 0),
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run must agree on: everything but where and how often it reports."""
+        reporting = {"output", "checkpoint_every", "log_every", "picture_every", "trackers"}
+        return {"stage": "tokenizer"} | {key: value for key, value in asdict(self).items() if key not in reporting}
+
+
+def integer(name: str, text: str) -> int:
+    """Parses one entry of a comma-separated option."""
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"{name} must be whole numbers, got {text.strip()!r}") from None
+
+
+_SHAPES = (
+    "image_size", "num_channels", "codebook_dim", "patch_size", "hidden_size", "num_blocks", "expansion", "quantizer",
+)  # fmt: skip
+_TRAINING_CONSTANTS = ("gradient_estimator", "commitment_weight", "codebook_decay", "revival_threshold")
+
+
+def _entries(text: str) -> list[str]:
+    """Entries of a comma-separated option."""
+    return [entry.strip() for entry in text.split(",")] if text.strip() else []
+
+
+def _integer(name: str, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"{name} must be whole numbers, got {text!r}") from None
