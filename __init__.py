@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from .lm.vocabulary import JointVocabulary as JointVocabulary
     from .pipelines.image_to_text import ImageToTextPipeline as ImageToTextPipeline
     from .pipelines.text_to_image import TextToImagePipeline as TextToImagePipeline
+    from .tokenizer.adapter import AdaptedTokenizer as AdaptedTokenizer
     from .tokenizer.codes_dataset import load_codes as load_codes
     from .tokenizer.config import ImageTokenizerConfig as ImageTokenizerConfig
     from .tokenizer.embedded import load_embedded as load_embedded
     from .tokenizer.image_processor import ImageTokenizerImageProcessorPil as ImageTokenizerImageProcessorPil
+    from .tokenizer.import_tokenizer import import_tokenizer as import_tokenizer
     from .tokenizer.model import ImageTokenizer as ImageTokenizer
 
 _HOME = {
@@ -30,10 +32,12 @@ _HOME = {
     "JointVocabulary": "lm.vocabulary",
     "ImageToTextPipeline": "pipelines.image_to_text",
     "TextToImagePipeline": "pipelines.text_to_image",
+    "AdaptedTokenizer": "tokenizer.adapter",
     "load_codes": "tokenizer.codes_dataset",
     "ImageTokenizerConfig": "tokenizer.config",
     "load_embedded": "tokenizer.embedded",
     "ImageTokenizerImageProcessorPil": "tokenizer.image_processor",
+    "import_tokenizer": "tokenizer.import_tokenizer",
     "ImageTokenizer": "tokenizer.model",
 }
 

@@ -17,8 +17,8 @@ from ..hub.errors import InputError
 from ..hub.files import atomic_files
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
+from ..tokenizer.interface import TokenizesImages
 from ..tokenizer.loading import load_image_tokenizer
-from ..tokenizer.model import ImageTokenizer
 from .grammar import Grammar
 from .joint_tokenizer import check_joint_tokenizer, save_joint_tokenizer
 from .text_tokenizer import TextTokenizer
@@ -52,7 +52,7 @@ class Bundle:
     prior: PreTrainedModel
     vocabulary: JointVocabulary
     text_tokenizer: TextTokenizer
-    image_tokenizer: ImageTokenizer
+    image_tokenizer: TokenizesImages
     image_processor: ImageTokenizerImageProcessorPil
 
     @cached_property
@@ -63,7 +63,7 @@ class Bundle:
     def to(self, device: str) -> Bundle:
         """Moves both models to a device, in place."""
         self.prior.to(device)  # pyright: ignore[reportArgumentType]
-        self.image_tokenizer.to(device)  # pyright: ignore[reportArgumentType]
+        self.image_tokenizer.to(device)
         return self
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:

@@ -9,7 +9,7 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from ..hub.errors import InputError
 from ..tokenizer.batches import derived_generator
-from ..tokenizer.model import ImageTokenizer
+from ..tokenizer.interface import TokenizesImages
 from .vocabulary import JointVocabulary
 
 _HEAD_DIM = 64
@@ -71,7 +71,7 @@ def prior_config(vocabulary: JointVocabulary, size: str, max_length: int) -> Qwe
 
 
 def build_prior(
-    vocabulary: JointVocabulary, image_tokenizer: ImageTokenizer, *, size: str, max_length: int, seed: int
+    vocabulary: JointVocabulary, image_tokenizer: TokenizesImages, *, size: str, max_length: int, seed: int
 ) -> Qwen3ForCausalLM:
     """A prior with fresh weights, whose image tokens start where the image tokenizer's codebooks put them.
 
@@ -85,9 +85,8 @@ def build_prior(
     """
     torch.manual_seed(seed)
     model = Qwen3ForCausalLM(prior_config(vocabulary, size, max_length))
-    for level, codebook in enumerate(image_tokenizer.codebooks):
-        vectors = codebook.embedding.weight  # pyright: ignore[reportAttributeAccessIssue]
-        assert isinstance(vectors, torch.Tensor)
+    for level in range(vocabulary.num_levels):
+        vectors = image_tokenizer.code_vectors(level)
         ids = vocabulary.codes_to_ids(level, torch.arange(len(vectors)))
         _place_embeddings(model, ids, vectors, derived_generator(seed, "level", level))
     return model

@@ -14,12 +14,15 @@ os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 from ..hub.errors import InputError
 from ..lm import train as train_lm
+from ..tokenizer import import_tokenizer
 from ..tokenizer import train as train_tokenizer
 from ..tokenizer.command_line import command, new_app, print_result, run_app
 from ..tokenizer.pictures import picture_grid, save_picture
 from . import demo, tokenize
 from .demo_report import summarise
-from .evaluate import evaluate_image_tokenizer, evaluate_names, evaluate_prior
+from .evaluate import evaluate_names, evaluate_prior
+from .evaluate_tokenizer import evaluate_image_tokenizer
+from .evaluation_table import print_evaluation
 from .image_to_text import ImageToTextPipeline
 from .text_to_image import TextToImagePipeline
 
@@ -46,6 +49,7 @@ app.command("demo")(
     )
 )
 app.command("train-tokenizer")(train_tokenizer.main)
+app.command("import-tokenizer")(import_tokenizer.main)
 app.command("tokenize")(tokenize.main)
 app.command("train-lm")(train_lm.main)
 
@@ -68,9 +72,7 @@ def generate(
 
     Example: pictogram generate "red apple" "grinning face" --model pictogram-demo/bundle --num-images 4
     """
-    if output.suffix.lower() != ".png":
-        raise InputError(f"--output must end in .png, got {output}")
-    for target in filter(None, (output.parent, folder)):
+    for target in filter(None, (Path(_png(output, "--output")).parent, folder)):
         target.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
     result = TextToImagePipeline.from_pretrained(model)(
         prompts,
@@ -146,13 +148,39 @@ def evaluate_tokenizer_command(
         str, typer.Option(help='"embedded", a folder of images, parquet, or any `datasets` name.')
     ] = "embedded",
     split: Split = "test",
+    reference_split: Annotated[
+        str, typer.Option(help="Other pictures: held-out code tables, majority votes, Fréchet distance.")
+    ] = "train",
+    features: Annotated[
+        str,
+        typer.Option(
+            help="Of the Fréchet distance: thumbnail, none, or a TorchScript or .pt2 file, (B, 3, H, W) in -1..1 "
+            "to (B, F)."
+        ),
+    ] = "thumbnail",
+    max_images: Annotated[int | None, typer.Option(help="Most pictures of a split, drawn by a fixed seed.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="PNG file for some pictures beside their decodings.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures at a time.")] = 64,
     json_output: Json = False,
 ) -> None:
-    """PSNR of every prefix of levels, usage and perplexity of every codebook.
+    """Distortion of every prefix of levels, what the codes cost and tell, and the time it takes.
 
-    Example: pictogram evaluate tokenizer --model pictogram-demo/image-tokenizer --data embedded
+    Example: pictogram evaluate tokenizer --model pictogram-demo/image-tokenizer --data embedded --picture grid.png
     """
-    print_result(evaluate_image_tokenizer(model, data, split), json_output)
+    result = evaluate_image_tokenizer(
+        model,
+        data,
+        split,
+        reference_split=reference_split,
+        features=features,
+        max_images=max_images,
+        picture=None if picture is None else _png(picture, "--picture"),
+        batch_size=batch_size,
+    )
+    if json_output:
+        print_result(result, json_output)
+    else:
+        print_evaluation(result)
 
 
 @evaluate.command("prior")
@@ -184,6 +212,12 @@ def evaluate_names_command(
     Example: pictogram evaluate names --model pictogram-demo/bundle
     """
     print_result(evaluate_names(model, data, split, seed, guidance_scale, num_captions), json_output)
+
+
+def _png(path: Path, option: str) -> str:
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{option} must end in .png, got {path}")
+    return str(path)
 
 
 def main() -> None:

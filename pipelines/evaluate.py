@@ -1,4 +1,4 @@
-"""Scores: of an image tokenizer on pictures, of a prior on codes, of a bundle on the names it learned."""
+"""Scores: of a prior on codes, of a bundle on the names it learned."""
 
 from __future__ import annotations
 
@@ -8,20 +8,8 @@ from ..lm.bundle import Bundle
 from ..lm.documents import image_to_text, images_to_ids, text_to_image
 from ..lm.rate import Rate, measure_rate
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
-from ..tokenizer.evaluation import evaluate_tokenizer
 from ..tokenizer.images import load_pixels
-from ..tokenizer.loading import load_image_tokenizer
-from ..tokenizer.progress import progress_bar
 from .name_accuracy import measure_name_accuracy
-
-
-def evaluate_image_tokenizer(model: str, data: str, split: str) -> dict[str, Any]:
-    """Distortion of every prefix of levels, and use of the codebooks; see `TokenizerEvaluation`."""
-    loaded = load_image_tokenizer(model)
-    dataset, failures = load_pixels(data, split, loaded.processor)
-    with progress_bar("evaluate", len(dataset)) as advance:
-        evaluation = evaluate_tokenizer(loaded.model, dataset, progress=advance)
-    return evaluation.to_dict() | {"failures": [f"{failure.key} ({failure.reason})" for failure in failures]}
 
 
 def evaluate_prior(model: str, codes: str, split: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from pictogram.pipelines import cli
 COMMANDS = [
     ["demo"],
     ["train-tokenizer"],
+    ["import-tokenizer"],
     ["tokenize"],
     ["train-lm"],
     ["generate"],
@@ -122,7 +123,9 @@ def test_a_chain_by_hand(run, tmp_path):
     files = [str(data / "00.png"), str(data / "01.png")]
     captioned = document(run("caption", *files, "--json"))
     assert [row["file"] for row in captioned["captions"]] == files
-    assert document(run("evaluate", "tokenizer", "--data", data, "--split", "train", "--json"))["num_images"] == 16
+    scores = ("evaluate", "tokenizer", "--data", data, "--split", "train", "--picture", "grid.png")
+    assert document(run(*scores, "--json"))["num_images"] == 16
+    assert (tmp_path / "grid.png").is_file()
     rates = document(run("evaluate", "prior", "--split", "train", "--json"))
     assert set(rates) == {"text_to_image", "image_to_text"}
     assert document(run("evaluate", "names", "--data", data, "--num-captions", 3, "--json"))["num_captions"] == 3
@@ -138,6 +141,9 @@ def test_without_json_there_are_lines_to_read(run):
     assert ran.out.count(f"{file}: ") == 2
     ran = run("evaluate", "prior", "--model", bundle, "--codes", codes_folder(), "--split", "train")
     assert ran.out.startswith("text_to_image: num_documents 16; text_bits ")
+    ran = run("evaluate", "tokenizer", "--model", tokenizer_folder(), "--data", pictures(), "--split", "train")
+    assert (ran.code, ran.err) == (0, "")
+    assert "PSNR dB" in ran.out and "16 pictures (train), 16x16" in ran.out
 
 
 def test_the_same_seed_writes_the_same_picture(run, tmp_path):
@@ -153,6 +159,7 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[object], str]]:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.png").write_bytes(b"no picture either")
     (tmp_path / "file").write_text("a file")
+    (tmp_path / "file.pt2").write_text("a file")
     broken = Path(shutil.copytree(bundle_folder(), tmp_path / "broken"))
     (broken / "vocabulary.json").unlink()
     swapped = Path(shutil.copytree(bundle_folder(), tmp_path / "swapped"))
@@ -211,6 +218,19 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[object], str]]:
         "no picture": (["caption", "file", "--model", bundle], "file cannot be read as a picture"),
         "missing picture": (["caption", "no.png", "--model", bundle], "no.png cannot be read as a picture"),
         "evaluate": (["evaluate", "tokenizer", "--model", "empty"], "is not an image tokenizer"),
+        "grid": (["evaluate", "tokenizer", "--model", tokenizer_folder(), "--picture", "a.gif"], "--picture must end"),
+        "features": (
+            ["evaluate", "tokenizer", "--model", tokenizer_folder(), "--features", "file"],
+            "file cannot be loaded as a TorchScript or torch.export module",
+        ),
+        "exported features": (
+            ["evaluate", "tokenizer", "--model", tokenizer_folder(), "--features", "file.pt2"],
+            "file.pt2 cannot be loaded as a TorchScript or torch.export module",
+        ),
+        "reference split": (
+            ["evaluate", "tokenizer", "--model", tokenizer_folder(), "--reference-split", "x"],
+            "has no split 'x'",
+        ),
         "evaluate split": (
             ["evaluate", "prior", "--model", bundle, "--codes", codes_folder(), "--split", "x"],
             "has no split 'x'",

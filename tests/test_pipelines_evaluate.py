@@ -3,12 +3,9 @@ from typing import Any
 
 import pytest
 from tiny_chain import (
-    NUM_PICTURES,
     bundle_folder,
     codes_folder,
-    image_tokenizer,
     pictures,
-    processor,
     shared_bundle,
     tokenizer_folder,
 )
@@ -16,19 +13,9 @@ from tiny_chain import (
 from pictogram.hub.errors import InputError
 from pictogram.lm.documents import image_to_text, images_to_ids, text_to_image
 from pictogram.lm.rate import measure_rate
-from pictogram.pipelines.evaluate import evaluate_image_tokenizer, evaluate_names, evaluate_prior, prior_rates
+from pictogram.pipelines.evaluate import evaluate_names, evaluate_prior, prior_rates
 from pictogram.pipelines.tokenize import TokenizeConfig, tokenize
 from pictogram.tokenizer.codes_dataset import load_codes
-from pictogram.tokenizer.evaluation import evaluate_tokenizer
-from pictogram.tokenizer.images import load_pixels
-
-
-def test_an_image_tokenizer_from_its_folder():
-    found = evaluate_image_tokenizer(str(tokenizer_folder()), str(pictures()), "train")
-    expected = evaluate_tokenizer(image_tokenizer(), load_pixels(str(pictures()), "train", processor())[0])
-    assert found == expected.to_dict() | {"failures": []}
-    assert found["num_images"] == NUM_PICTURES
-    assert len(found["psnr"]) == len(found["usage"]) == len(found["perplexity"]) == 2
 
 
 def test_a_prior_in_both_directions():

@@ -3,7 +3,8 @@ from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import AutoConfig
 
 from pictogram.hub.errors import InputError
-from pictogram.tokenizer.config import ImageTokenizerConfig
+from pictogram.tokenizer.config import QUANTIZERS, ImageTokenizerConfig
+from pictogram.tokenizer.gradients import ESTIMATORS
 
 
 def test_defaults():
@@ -25,6 +26,28 @@ def test_defaults():
 def test_grids(strides, height, width, grids):
     config = ImageTokenizerConfig(strides=strides, codebook_sizes=[4] * len(strides))
     assert config.grids(height, width) == grids
+
+
+@pytest.mark.parametrize(
+    ("strides", "residual"),
+    [
+        (["image", 8, 4], [False, False, False]),
+        (["image", 8, 8, 4, 4, 4], [False, False, True, False, True, True]),
+        ([4, 4], [False, True]),
+    ],
+)
+def test_levels_on_the_grid_before_them_are_residual(strides, residual):
+    config = ImageTokenizerConfig(strides=strides, codebook_sizes=[4] * len(strides))
+    assert [config.is_residual(level) for level in range(config.num_levels)] == residual
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_every_quantizer_and_estimator_is_allowed(quantizer):
+    assert ImageTokenizerConfig(quantizer=quantizer).quantizer == quantizer
+    for estimator in ESTIMATORS:
+        if quantizer != "fsq":
+            config = ImageTokenizerConfig(quantizer=quantizer, gradient_estimator=estimator)
+            assert config.gradient_estimator == estimator
 
 
 @pytest.mark.parametrize(("height", "width"), [(31, 32), (32, 36), (4, 8), (0, 8), (8, 0)])
@@ -66,6 +89,15 @@ def test_round_trip(tmp_path):
         ({"prefix_dropout": [0.5, 0.5]}, "sum below 1"),
         ({"prefix_dropout": [-0.1, 0.5]}, "shares >= 0"),
         ({"prefix_dropout": [float("nan"), 0.5]}, "shares >= 0"),
+        ({"quantizer": "vq"}, "quantizer must be one of ema, l2, fsq, lfq, got 'vq'"),
+        (
+            {"gradient_estimator": "gumbel"},
+            "must be one of straight_through, rotation, got 'gumbel'",
+        ),
+        ({"quantizer": "fsq", "gradient_estimator": "rotation"}, "must be \"straight_through\", got 'rotation'"),
+        ({"quantizer": "l2", "strides": ["image", 8, 8]}, "equal strides need the quantizer \"ema\", got 'l2'"),
+        ({"quantizer": "fsq", "strides": [8, 4, 4]}, "equal strides need the quantizer \"ema\", got 'fsq'"),
+        ({"quantizer": "lfq", "strides": [4, 4, 4]}, "equal strides need the quantizer \"ema\", got 'lfq'"),
     ],
 )
 def test_mistakes_are_input_errors_of_one_line(settings, message):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from pictogram.hub.errors import InputError
 from pictogram.tokenizer.ema_codebook import EMACodebook
 from pictogram.tokenizer.quantizer import channels_last, nearest
 
@@ -203,3 +204,43 @@ def test_half_precision_latents():
     assert quantized.commitment_loss.dtype == torch.float32
     codebook.update(latents, quantized.indices)
     assert codebook.sums.dtype == torch.float32
+
+
+@pytest.mark.parametrize("estimator", ["straight_through", "rotation"])
+def test_nothing_sends_a_gradient_to_the_codebook(estimator):
+    codebook = EMACodebook(4, 3, decay=0.9, revival_threshold=0.0, gradient=estimator)
+    latents = grid(1, 3, 2, 2).requires_grad_()
+    quantized = codebook.quantize(latents)
+    assert quantized.codebook_loss is None
+    (quantized.quantized.square().sum() + quantized.commitment_loss).backward()
+    assert latents.grad is not None
+    assert codebook.embedding.weight.grad is None
+
+
+def test_bias_and_mask():
+    codebook, latents = make(8), grid(2, 3, 4, 4)
+    bias, allowed = grid(8, seed=5).square(), torch.arange(8) % 3 != 0
+    points = channels_last(latents).double()
+    costs = (points[:, None] - codebook.table().double()).square().sum(-1) + bias.double()
+    costs[:, ~allowed] = torch.inf
+    assert torch.equal(codebook.quantize(latents, bias, allowed).indices.flatten(), costs.argmin(1))
+    with pytest.raises(InputError, match="at least one of the 8 codes must be allowed"):
+        codebook.quantize(latents, allowed=torch.zeros(8, dtype=torch.bool))
+
+
+def test_the_table_holds_the_vector_of_every_code():
+    codebook = make(8)
+    assert torch.equal(codebook.table(), channels_last(codebook.vectors(torch.arange(8).view(1, 2, 4))))
+    assert not codebook.table().requires_grad
+
+
+def test_reset_forgets_everything():
+    codebook = make(8)
+    codebook.start(grid(4, 3, 4, 4), seed=0)
+    codebook.update(grid(1, 3, 1, 1), torch.zeros(1, 1, 1, dtype=torch.int64))
+    before = codebook.table().clone()
+    codebook.reset()
+    assert not torch.equal(codebook.table(), before)
+    assert codebook.counts.tolist() == [1] * 8
+    assert not codebook.sums.any()
+    assert int(codebook.num_updates) == 0

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from pictogram.hub.fingerprint import fingerprint
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint, preprocessing
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
@@ -77,11 +78,19 @@ def test_settings(settings, expected, processor):
         {"do_center_crop": False},
         {"do_resize": False},
         {"image_mean": (0.4, 0.5, 0.5)},
+        {"do_pad": True},
+        {"num_channels": 1},
     ],
 )
 def test_preprocessing_counts_for_codes(settings, processor):
     model, other = make(), ImageTokenizerImageProcessorPil(**({"size": SIZE} | settings))
     assert changed(both(model, processor), both(model, other)) == (True, False)
+
+
+def test_settings_that_are_off_leave_fingerprints_as_they_were_without_them():
+    found = preprocessing(ImageTokenizerImageProcessorPil(do_pad=False, num_channels=3))
+    assert not {"do_pad", "num_channels"} & set(found)
+    assert fingerprint({}, found) == "fa3fdc372a0e4cc397723d9d9a80306a7c02ff8f7b282734e1e85b5df39c4054"
 
 
 def test_saving_and_loading_changes_neither(processor, tmp_path):

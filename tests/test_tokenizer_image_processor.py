@@ -7,6 +7,7 @@ from transformers import AutoImageProcessor
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil, to_images
+from pictogram.tokenizer.padding import Box
 
 
 def random_image(width: int, height: int, seed: int = 0) -> Image.Image:
@@ -124,5 +125,109 @@ def test_to_images_clamps_and_rounds_half_up():
 
 
 def test_to_images_refuses_other_shapes():
-    with pytest.raises(InputError, match=r"\(B, 3, H, W\)"):
-        to_images(torch.zeros(3, 4, 4))
+    for shape in ((3, 4, 4), (1, 2, 4, 4)):
+        with pytest.raises(InputError, match=r"\(B, 3, H, W\) or \(B, 1, H, W\)"):
+            to_images(torch.zeros(shape))
+
+
+def grey_image(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8))
+
+
+def as_array(pixel_values: torch.Tensor) -> np.ndarray:
+    """(1, C, H, W) -> what the saved picture holds."""
+    return np.array(to_images(pixel_values)[0])
+
+
+def test_grey_pictures_come_through_exactly():
+    image = grey_image(32, 32)
+    pixel_values = pixels(ImageTokenizerImageProcessorPil(num_channels=1), [image, image])
+    assert (pixel_values.shape, pixel_values.dtype) == ((2, 1, 32, 32), torch.float32)
+    expected = torch.tensor(np.asarray(image)).double() / 127.5 - 1
+    assert (pixel_values[0, 0].double() - expected).abs().max() < 1e-6
+    back = to_images(pixel_values)[1]
+    assert back.mode == "L"
+    assert np.array_equal(np.asarray(back), np.asarray(image))
+
+
+def test_grey_of_colours_arrays_and_other_sizes():
+    processor = ImageTokenizerImageProcessorPil(num_channels=1)
+    image = random_image(32, 32)
+    assert np.array_equal(as_array(pixels(processor, image)), np.asarray(image.convert("L")))
+    assert np.array_equal(as_array(pixels(processor, np.asarray(image))), np.asarray(image.convert("L")))
+    wide = grey_image(40, 20)
+    resized = wide.resize((32, 32), Image.Resampling.BICUBIC, box=(10, 0, 30, 20))
+    assert np.array_equal(as_array(pixels(processor, wide)), np.asarray(resized))
+
+
+def test_settings_of_grey(tmp_path):
+    processor = ImageTokenizerImageProcessorPil(num_channels=1)
+    assert processor.image_mean == processor.image_std == (0.5,)
+    processor.save_pretrained(tmp_path)
+    loaded = ImageTokenizerImageProcessorPil.from_pretrained(tmp_path)
+    assert torch.equal(pixels(loaded, random_image(9, 9)), pixels(processor, random_image(9, 9)))
+    with pytest.raises(InputError, match=r"num_channels must be 3 \(colour\) or 1 \(grey\), got 2"):
+        pixels(ImageTokenizerImageProcessorPil(num_channels=2), random_image(32, 32))
+    with pytest.raises(InputError, match="image_mean must have one value per channel, 1"):
+        pixels(ImageTokenizerImageProcessorPil(num_channels=1, image_mean=(0.5, 0.5, 0.5)), random_image(32, 32))
+
+
+def test_28_pixels_are_centred_in_32_with_their_values():
+    image = grey_image(28, 28)
+    processor = ImageTokenizerImageProcessorPil(do_pad=True, num_channels=1, background=[0, 0, 0])
+    padded = as_array(pixels(processor, image))
+    assert processor.content_box(28, 28) == Box(2, 2, 28, 28)
+    expected = np.zeros((32, 32), np.uint8)
+    expected[2:30, 2:30] = np.asarray(image)
+    assert np.array_equal(padded, expected)
+
+
+def test_the_surplus_pixel_is_at_the_bottom_and_at_the_right():
+    image = random_image(31, 27)
+    processor = ImageTokenizerImageProcessorPil(do_pad=True, background=[10, 20, 30])
+    padded = as_array(pixels(processor, image))
+    assert processor.content_box(27, 31) == Box(2, 0, 27, 31)
+    assert np.array_equal(padded[2:29, :31], np.asarray(image))
+    assert (padded[:2] == (10, 20, 30)).all() and (padded[29:] == (10, 20, 30)).all()
+    assert (padded[:, 31:] == (10, 20, 30)).all()
+
+
+def test_larger_pictures_are_shrunk_whole_before_padding():
+    image = random_image(64, 16)
+    processor = ImageTokenizerImageProcessorPil(do_pad=True)
+    box = processor.content_box(16, 64)
+    assert box == Box(12, 0, 8, 32)
+    padded = as_array(pixels(processor, image))
+    assert np.array_equal(padded[12:20], np.asarray(image.resize((32, 8), Image.Resampling.BICUBIC)))
+    assert (padded[:12] == 255).all() and (padded[20:] == 255).all()
+    assert np.array_equal(as_array(pixels(processor, random_image(32, 32))), np.asarray(random_image(32, 32)))
+
+
+def test_transparency_and_padding_show_one_background():
+    clear = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+    clear.putpixel((0, 0), (255, 0, 0, 255))
+    padded = as_array(pixels(ImageTokenizerImageProcessorPil(do_pad=True, background=[1, 2, 3]), clear))
+    assert padded[6, 6].tolist() == [255, 0, 0]
+    padded[6, 6] = (1, 2, 3)
+    assert (padded == (1, 2, 3)).all()
+    grey = as_array(
+        pixels(ImageTokenizerImageProcessorPil(do_pad=True, num_channels=1, background=[9, 99, 200]), clear)
+    )
+    ground = Image.new("RGB", (1, 1), (9, 99, 200)).convert("L").getpixel((0, 0))
+    assert (np.delete(grey.ravel(), 6 * 32 + 6) == ground).all()
+
+
+def test_content_boxes_without_padding():
+    assert ImageTokenizerImageProcessorPil().content_box(28, 100) == Box(0, 0, 32, 32)
+    assert ImageTokenizerImageProcessorPil(do_resize=False).content_box(28, 100) == Box(0, 0, 28, 100)
+
+
+def test_padding_needs_a_size():
+    with pytest.raises(InputError, match="do_pad=True pads to `size`, but do_resize=False keeps native sizes"):
+        pixels(ImageTokenizerImageProcessorPil(do_pad=True, do_resize=False), random_image(8, 8))
+
+
+def test_padding_is_saved(tmp_path):
+    ImageTokenizerImageProcessorPil(do_pad=True, background=[5, 6, 7]).save_pretrained(tmp_path)
+    loaded = ImageTokenizerImageProcessorPil.from_pretrained(tmp_path)
+    assert as_array(pixels(loaded, random_image(8, 8)))[0, 0].tolist() == [5, 6, 7]

@@ -24,6 +24,7 @@ from pictogram.tokenizer.images import (
     load_image_source,
     load_pixels,
 )
+from pictogram.tokenizer.padding import Box
 
 
 def picture(seed: int = 0, size: tuple[int, int] = (8, 8)) -> Image.Image:
@@ -161,6 +162,18 @@ def test_class_labels_and_missing_labels(tmp_path):
     features = Features({"label": ClassLabel(names=["cat", "dog"])})
     source = load_image_source(write_parquet(tmp_path / "x.parquet", {"label": [1, -1, None]}, features))
     assert all_captions(source) == [["dog"], [""], [""]]
+
+
+def test_class_labels_by_row(tmp_path):
+    features = Features({"n": Value("int32"), "label": ClassLabel(names=["cat", "dog"])})
+    columns = {"n": [1, 2, 3, 4], "label": [1, -1, None, 0]}
+    source = load_image_source(write_parquet(tmp_path / "x.parquet", columns, features))
+    labels = source.class_labels()
+    assert labels is not None
+    assert (labels.column, labels.names, labels.values.tolist()) == ("label", ("cat", "dog"), [1, -1, -1, 0])
+    some = source.select([3, 0]).class_labels()
+    assert some is not None and some.values.tolist() == [0, 1]
+    assert load_image_source(write_parquet(tmp_path / "y.parquet", {"n": [1]})).class_labels() is None
 
 
 def test_named_caption_column(tmp_path):
@@ -309,6 +322,22 @@ def test_pixel_dataset_gives_the_processor_s_own_values():
     assert dataset.pixels([3, 0]).dtype == torch.float32
     batches = torch.utils.data.DataLoader(dataset, batch_size=2)
     assert torch.equal(torch.cat(list(batches)), expected)
+
+
+def test_pixel_dataset_of_padded_grey_pictures(tmp_path):
+    for name, size in {"a.png": (28, 28), "b.png": (27, 30), "c.png": (64, 32)}.items():
+        picture(len(name), size).convert("L").save(tmp_path / name)
+    source = load_image_source(str(tmp_path))
+    processor = ImageTokenizerImageProcessorPil(do_pad=True, num_channels=1, background=[0, 0, 0])
+    expected = processor([source.read(index) for index in range(3)], return_tensors="pt")["pixel_values"]
+    dataset = PixelDataset(source, processor)
+    assert dataset.content_box(1) == Box(1, 2, 30, 27)  # read for its size
+    for _ in range(2):
+        assert torch.equal(dataset.pixels(range(3)), expected)
+    assert expected.shape == (3, 1, 32, 32)
+    assert [dataset.content_box(index) for index in (0, 2)] == [Box(2, 2, 28, 28), Box(8, 0, 16, 32)]
+    inside = Box(2, 2, 28, 28).of(dataset[0])
+    assert torch.equal(((inside + 1) * 127.5).round()[0], torch.tensor(np.asarray(source.read(0).convert("L"))).float())
 
 
 def test_pixel_dataset_beyond_its_memory(monkeypatch):

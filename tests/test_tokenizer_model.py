@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.config import ImageTokenizerConfig
+from pictogram.tokenizer.ema_codebook import EMACodebook
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from pictogram.tokenizer.model import ImageCodes, ImageTokenizer
 
@@ -35,6 +36,10 @@ def make(seed: int = 0, **settings: Any) -> ImageTokenizer:
 
 def pictures(count: int, height: int = 16, width: int = 16, seed: int = 0) -> torch.Tensor:
     return torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def ema_codebooks(model: ImageTokenizer) -> list[EMACodebook]:
+    return cast(list[EMACodebook], list(model.codebooks))
 
 
 def random_codes(model: ImageTokenizer, like: ImageCodes, seed: int = 0) -> ImageCodes:
@@ -112,7 +117,7 @@ def test_finer_codebooks_change_no_coarser_code():
     codes = make().encode(pixel_values)
     for level in range(3):
         model = make()
-        weight = model._codebooks()[level].embedding.weight
+        weight = ema_codebooks(model)[level].embedding.weight
         weight.copy_(weight.flip(0))
         assert equal(codes, model.encode(pixel_values))[:level] == [True] * level
         assert not torch.equal(codes[level], model.encode(pixel_values)[level])
@@ -121,7 +126,7 @@ def test_finer_codebooks_change_no_coarser_code():
 def test_coarser_codes_change_finer_ones():
     model, pixel_values = make(), pictures(16)
     codes = model.encode(pixel_values)
-    model._codebooks()[0].embedding.weight.mul_(-3)
+    ema_codebooks(model)[0].embedding.weight.mul_(-3)
     assert not torch.equal(codes[2], model.encode(pixel_values)[2])
 
 
@@ -231,10 +236,10 @@ def test_absent_levels_send_no_gradient():
 
 def test_update_moves_the_codebooks_by_the_batch():
     model, pixel_values = make(codebook_decay=0.5, revival_threshold=0.0), pictures(4)
-    before = [codebook.embedding.weight.clone() for codebook in model._codebooks()]
+    before = [codebook.embedding.weight.clone() for codebook in ema_codebooks(model)]
     output = model(pixel_values)
     model.update_codebooks(output)
-    for codebook, old in zip(model._codebooks(), before, strict=True):
+    for codebook, old in zip(ema_codebooks(model), before, strict=True):
         assert not torch.equal(codebook.embedding.weight, old)
         assert int(codebook.num_updates) == 1
         assert codebook.embedding.weight.isfinite().all()
@@ -250,6 +255,105 @@ def test_start_gives_every_level_codes_that_fit_its_latents():
     model.start_codebooks(pixel_values, seed=0)
     assert model(pixel_values).commitment_loss.item() < 0.7 * before
     assert all(len(level.unique()) == 8 for level in model.encode(pixel_values))
+
+
+# Residual levels: what one leaves over, the next one quantizes
+
+
+def residual(**settings: Any) -> ImageTokenizer:
+    return make(strides=[4, 4, 4], **settings)
+
+
+def test_residual_levels_quantize_exactly_what_is_left_over():
+    model, pixel_values = residual(), pictures(4)
+    output = model(pixel_values)
+    for level in (1, 2):
+        left = output.latents[level - 1] - model._codebooks()[level - 1].vectors(output.codes[level - 1])
+        assert torch.equal(output.latents[level], left)
+        assert torch.equal(output.codes[level], model._codebooks()[level].quantize(left).indices)
+    # A grid that follows has latents of its own, which are told the codes so far.
+    mixed = make(strides=["image", 8, 8, 4])
+    output = mixed(pixel_values)
+    left = output.latents[1] - mixed._codebooks()[1].vectors(output.codes[1])
+    assert torch.equal(output.latents[2], left)
+    assert output.latents[3].shape == (4, 4, 4, 4)
+
+
+@pytest.mark.parametrize("estimator", ["straight_through", "rotation"])
+def test_shared_latents_receive_the_gradient_of_the_distortion_once(estimator):
+    model, pixel_values = residual(gradient_estimator=estimator), pictures(2)
+    model(pixel_values).distortion.backward()
+    found = model.encoder.to_latents[0].bias.grad
+    # By hand: the decoder's gradient at the first level's vectors, through that level's estimator alone.
+    levels = model._quantize(pixel_values)
+    vectors = [level.quantized.detach().requires_grad_() for level in levels]
+    distortion = (model.decoder(vectors, None) - pixel_values).square().mean()
+    (gradient,) = torch.autograd.grad(distortion, vectors[0])
+    latents = levels[0].latents.clone().requires_grad_()
+    (model._codebooks()[0].quantize(latents).quantized * gradient).sum().backward()
+    assert latents.grad is not None
+    torch.testing.assert_close(found, latents.grad.sum((0, 2, 3)), rtol=1e-4, atol=1e-7)
+
+
+def test_every_residual_level_pulls_at_the_shared_latents_by_its_own_commitment():
+    model, pixel_values = residual(), pictures(2)
+    model(pixel_values).commitment_loss.backward()
+    found = model.encoder.to_latents[0].bias.grad
+    expected = torch.zeros(4)
+    for level in model._quantize(pixel_values):
+        left = level.latents - level.quantized.detach()
+        expected += 2 * left.sum((0, 2, 3)) / left.numel()
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_every_residual_level_lowers_the_error_of_the_latents():
+    model, pixel_values = make(strides=[4, 4, 4], hidden_size=16), pictures(8, seed=3)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+    num_levels = torch.arange(8) % 3 + 1
+    for _ in range(40):
+        output = model(pixel_values, num_levels)
+        optimizer.zero_grad()
+        output.loss.backward()
+        optimizer.step()
+        model.update_codebooks(output)
+    latents = model(pixel_values).latents
+    codes = model.encode(pixel_values)
+    left = [*latents, latents[-1] - model._codebooks()[-1].vectors(codes[-1])]
+    errors = [float(grid.square().mean()) for grid in left]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.5 * errors[1]
+
+
+# What decides codes, what decides pictures
+
+
+def test_tensors_of_codes_and_pictures():
+    model = make()
+    vectors = {f"codebooks.{level}.embedding.weight" for level in range(3)}
+    codes, pixels = model.codes_tensors(), model.picture_tensors()
+    assert set(codes) & set(pixels) == vectors
+    assert all(name.startswith(("encoder.", "codebooks.")) for name in codes)
+    assert all(name.startswith(("decoder.", "codebooks.")) for name in pixels)
+    statistics = {f"codebooks.{level}.{name}" for level in range(3) for name in ("counts", "sums", "num_updates")}
+    assert set(model.state_dict()) - set(codes) - set(pixels) == statistics
+
+
+def test_code_vectors_are_those_that_codes_are_decoded_from():
+    model = make()
+    for level, size in enumerate(model.config.codebook_sizes):
+        vectors = model.code_vectors(level)
+        assert (vectors.shape, vectors.dtype) == ((size, 4), torch.float32)
+        codes = torch.arange(size).view(1, 1, size)
+        assert torch.equal(model._codebooks()[level].vectors(codes)[0, :, 0].T, vectors)
+
+
+def test_a_tuple_on_request():
+    model, pixel_values = make(), pictures(2)
+    output = model(pixel_values)
+    as_tuple = model(pixel_values, return_dict=False)
+    assert type(as_tuple) is tuple
+    assert len(as_tuple) == len(output)
+    assert torch.equal(as_tuple[0], output.loss)
 
 
 # Saving
@@ -298,6 +402,7 @@ def test_initialisation_is_reproducible_and_covers_everything():
         (torch.zeros(3, 16, 16), r"must be \(B, 3, H, W\)"),
         (torch.zeros(0, 3, 16, 16), r"got \(0, 3, 16, 16\)"),
         (torch.zeros(2, 3, 16, 20), "multiples of 8 pixels .* got 16x20"),
+        (torch.zeros(2, 3, 4, 4), "multiples of 8 pixels .* got 4x4"),
         (torch.full((1, 3, 16, 16), float("nan")), "NaN"),
         (torch.full((1, 3, 16, 16), float("inf")), "infinity"),
         (torch.zeros(1, 3, 16, 16, dtype=torch.uint8), "floats"),

@@ -3,6 +3,8 @@ import pytest
 import torch
 from PIL import Image
 
+from pictogram.tokenizer.adapter import AdaptedTokenizer
+from pictogram.tokenizer.adapter_config import AdaptedTokenizerConfig
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.image_processor import to_images
 from pictogram.tokenizer.model import ImageTokenizer
@@ -80,6 +82,25 @@ def test_reconstructions_show_the_original_beside_every_prefix():
         for row, picture in enumerate(to_images(values)):
             x, y = 6 + 22 * column, 20 + 6 + 22 * row
             assert np.array_equal(np.asarray(sheet.crop((x, y, x + 16, y + 16))), np.asarray(picture))
+
+
+def test_prefixes_that_a_tokenizer_does_not_decode_have_no_column():
+    settings = {
+        "embed_dim": 4, "num_embeddings": 8, "latent_channels": 4, "resolution": 16, "base_channels": 32,
+        "channel_multiplier": [1, 1], "num_res_blocks": 1,
+    }  # fmt: skip
+    model = AdaptedTokenizer(AdaptedTokenizerConfig(layout="chameleon", settings=settings))
+    assert reconstruction_grid(model, torch.zeros(2, 3, 16, 16), cell=16).size == (22 + 6, 20 + 2 * 22 + 6)
+
+
+def test_grey_reconstructions():
+    config = ImageTokenizerConfig(
+        num_channels=1, image_size=16, strides=["image", 8], codebook_sizes=[4, 5], hidden_size=8
+    )
+    pixel_values = torch.rand(1, 1, 16, 16) * 2 - 1
+    sheet = reconstruction_grid(ImageTokenizer(config).eval(), pixel_values, cell=16)
+    shown = np.asarray(sheet.crop((6, 26, 22, 42)))
+    assert np.array_equal(shown, np.asarray(to_images(pixel_values)[0].convert("RGB")))
 
 
 def test_equal_pictures_make_equal_files(tmp_path):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from pictogram.hub.errors import InputError
 from pictogram.tokenizer import quantizer
-from pictogram.tokenizer.gradients import straight_through
 from pictogram.tokenizer.quantizer import Quantizer, channels_last, nearest
 
 
@@ -68,16 +68,61 @@ def test_float32_search_in_half_precision_and_under_autocast():
     assert torch.equal(nearest(half, vectors), nearest(half.float(), vectors))
 
 
-def test_straight_through_has_exactly_the_value_of_one_and_the_gradient_of_the_other():
-    latents = torch.randn(100, requires_grad=True)
-    quantized = torch.full((100,), 1e-3, requires_grad=True)
-    out = straight_through(latents, quantized)
-    assert torch.equal(out, quantized)
-    weights = torch.randn(100)
-    (out * weights).sum().backward()
-    assert latents.grad is not None
-    assert torch.equal(latents.grad, weights)
-    assert quantized.grad is None
+def costs_by_brute_force(points: torch.Tensor, vectors: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    costs = (points.double()[:, None] - vectors.double()).square().sum(-1)  # (N, K)
+    return costs if bias is None else costs + bias.double()
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0])
+@pytest.mark.parametrize("scale", [0.0, 0.1, 3.0])
+def test_nearest_with_bias_and_mask_against_brute_force(offset, scale):
+    generator = torch.Generator().manual_seed(0)
+    points, vectors = (torch.randn(count, 6, generator=generator) + offset for count in (1000, 50))
+    bias = scale * torch.rand(50, generator=generator)
+    allowed = torch.rand(50, generator=generator) < 0.3
+    for given_bias, given_mask in [(bias, None), (None, allowed), (bias, allowed)]:
+        costs = costs_by_brute_force(points, vectors, given_bias)
+        if given_mask is not None:
+            costs[:, ~given_mask] = torch.inf
+        found = nearest(points, vectors, given_bias, given_mask)
+        excess = costs.gather(1, found[:, None]).squeeze(1) - costs.amin(1)
+        assert float(excess.max()) < 1e-4
+        assert (found == costs.argmin(1)).double().mean() > 0.999
+
+
+def test_what_a_code_costs_can_outweigh_its_distance():
+    points, vectors = torch.tensor([[0.0], [0.4], [1.0]]), torch.tensor([[0.0], [1.0]])
+    assert nearest(points, vectors).tolist() == [0, 0, 1]
+    # The second point is .36 - .16 = .2 further from the second vector.
+    assert nearest(points, vectors, torch.tensor([0.19, 0.0])).tolist() == [0, 0, 1]
+    assert nearest(points, vectors, torch.tensor([0.21, 0.0])).tolist() == [0, 1, 1]
+    assert nearest(points, vectors, torch.tensor([1.01, 0.0])).tolist() == [1, 1, 1]
+
+
+def test_no_bias_and_all_allowed_change_nothing():
+    generator = torch.Generator().manual_seed(0)
+    points, vectors = torch.randn(500, 8, generator=generator), torch.randn(100, 8, generator=generator)
+    everything = torch.ones(100, dtype=torch.bool)
+    assert torch.equal(nearest(points, vectors, torch.zeros(100), everything), nearest(points, vectors))
+
+
+def test_a_single_allowed_vector_is_always_chosen():
+    allowed = torch.arange(10) == 7
+    assert nearest(torch.randn(20, 3), torch.randn(10, 3), allowed=allowed).tolist() == [7] * 20
+
+
+@pytest.mark.parametrize("count", [9, 11])
+def test_bias_and_mask_of_another_length(count):
+    points, vectors = torch.zeros(2, 3), torch.zeros(10, 3)
+    with pytest.raises(InputError, match=rf"bias must have one entry per code, \(10,\), got \({count},\)"):
+        nearest(points, vectors, torch.zeros(count))
+    with pytest.raises(InputError, match=rf"allowed must have one entry per code, \(10,\), got \({count},\)"):
+        nearest(points, vectors, allowed=torch.ones(count, dtype=torch.bool))
+
+
+def test_nothing_allowed():
+    with pytest.raises(InputError, match="at least one of the 10 codes must be allowed, got none"):
+        nearest(torch.zeros(2, 3), torch.zeros(10, 3), allowed=torch.zeros(10, dtype=torch.bool))
 
 
 def test_channels_last():

@@ -1,15 +1,24 @@
-"""Pictures <-> codes. Importing this package registers the image tokenizer with transformers' Auto classes."""
+"""Pictures <-> codes. Importing this package registers the image tokenizers with transformers' Auto classes."""
 
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
+from .adapter import AdaptedTokenizer
+from .adapter_config import AdaptedTokenizerConfig
 from .config import ImageTokenizerConfig
 from .image_processor import ImageTokenizerImageProcessorPil
 from .model import ImageTokenizer
 
-AutoConfig.register(ImageTokenizerConfig.model_type, ImageTokenizerConfig, exist_ok=True)
-AutoModel.register(ImageTokenizerConfig, ImageTokenizer, exist_ok=True)
-AutoImageProcessor.register(
-    ImageTokenizerConfig, image_processor_classes={"pil": ImageTokenizerImageProcessorPil}, exist_ok=True
-)
+for _config, _model in ((ImageTokenizerConfig, ImageTokenizer), (AdaptedTokenizerConfig, AdaptedTokenizer)):
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+    AutoModel.register(_config, _model, exist_ok=True)
+    AutoImageProcessor.register(
+        _config, image_processor_classes={"pil": ImageTokenizerImageProcessorPil}, exist_ok=True
+    )
 
-__all__ = ["ImageTokenizer", "ImageTokenizerConfig", "ImageTokenizerImageProcessorPil"]
+__all__ = [
+    "AdaptedTokenizer",
+    "AdaptedTokenizerConfig",
+    "ImageTokenizer",
+    "ImageTokenizerConfig",
+    "ImageTokenizerImageProcessorPil",
+]

@@ -37,7 +37,7 @@ def start_accelerator(mixed_precision: str, trackers: str, output: str) -> Accel
     """
     names = tracker_names(trackers)
     if mixed_precision == "fp16" and not torch.accelerator.is_available():
-        raise InputError("mixed_precision 'fp16' cannot be used here: it needs a GPU; \"no\" and \"bf16\" do not")
+        raise InputError('mixed_precision \'fp16\' cannot be used here: it needs a GPU; "no" and "bf16" do not')
     try:
         return Accelerator(
             # Without a GPU and untold, accelerate leaves the processes of torchrun strangers to each other.

@@ -21,7 +21,7 @@ from .codes_manifest import CodesManifest, SplitManifest, read_footer
 from .codes_writer import write_codes
 from .fingerprints import codes_fingerprint as fingerprint_codes
 from .image_processor import ImageTokenizerImageProcessorPil
-from .model import ImageCodes, ImageTokenizer
+from .interface import ImageCodes, TokenizesImages
 
 __all__ = ["CodesDataset", "CodesManifest", "load_codes", "write_codes"]
 
@@ -110,7 +110,7 @@ def load_codes(
     path: str | Path,
     split: str = "train",
     codes_fingerprint: str | None = None,
-    tokenizer: ImageTokenizer | None = None,
+    tokenizer: TokenizesImages | None = None,
     processor: ImageTokenizerImageProcessorPil | None = None,
 ) -> CodesDataset:
     """Opens a finished folder of codes.
@@ -144,7 +144,7 @@ def load_codes(
     return CodesDataset(dataset, manifest, split)
 
 
-def _processor_beside(tokenizer: ImageTokenizer) -> ImageTokenizerImageProcessorPil:
+def _processor_beside(tokenizer: TokenizesImages) -> ImageTokenizerImageProcessorPil:
     if not tokenizer.name_or_path:
         raise InputError("a tokenizer that was not loaded from a folder is checked with its processor: pass processor=")
     return ImageTokenizerImageProcessorPil.from_pretrained(tokenizer.name_or_path)

@@ -38,7 +38,7 @@ from .codes_manifest import (
 from .fingerprints import codes_fingerprint, decoder_fingerprint, preprocessing
 from .image_processor import ImageTokenizerImageProcessorPil
 from .images import ImageSource, Progress
-from .model import ImageTokenizer
+from .interface import TokenizesImages
 
 ROWS_PER_SHARD = 4096
 
@@ -47,7 +47,7 @@ _SPLIT_NAME = re.compile(r"\w+(\.\w+)*")  # what `datasets` accepts
 
 def write_codes(
     source: ImageSource,
-    tokenizer: ImageTokenizer,
+    tokenizer: TokenizesImages,
     processor: ImageTokenizerImageProcessorPil,
     output_dir: str | Path,
     split: str = "train",
@@ -106,7 +106,7 @@ def write_codes(
 
 
 def _new_manifest(
-    tokenizer: ImageTokenizer, processor: ImageTokenizerImageProcessorPil, tokenizer_id: str | None
+    tokenizer: TokenizesImages, processor: ImageTokenizerImageProcessorPil, tokenizer_id: str | None
 ) -> CodesManifest:
     config = tokenizer.config
     grids = None
@@ -233,7 +233,7 @@ class _Batch:
 class _Encoder:
     """Source rows -> records of codes. Holds what stays the same from shard to shard."""
 
-    def __init__(self, source: ImageSource, tokenizer: ImageTokenizer, processor: ImageTokenizerImageProcessorPil):
+    def __init__(self, source: ImageSource, tokenizer: TokenizesImages, processor: ImageTokenizerImageProcessorPil):
         self.source = source
         self.tokenizer = tokenizer
         self.processor = processor

@@ -29,7 +29,7 @@ def channel_levels(codebook_size: int) -> list[int]:
         ([8, 8, 4], [8, 6, 5], [10, 10, 10])
     """
     best = _factors(codebook_size, 16)
-    if best is None:
+    if not best:  # of size 1, no factor at all
         raise InputError(
             f"an FSQ codebook size must be a product of numbers 3 to 16, such as 64, 240 or 1000, got {codebook_size}"
         )

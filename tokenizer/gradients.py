@@ -9,6 +9,9 @@ import torch
 _SMALLEST_NORM = 1e-6
 """A vector shorter than this has no direction to rotate."""
 
+_SMALLEST_SUM = 1e-4
+"""Unit vectors whose sum is shorter than this count as opposite: rounding decides its direction."""
+
 
 def straight_through(latents: torch.Tensor, quantized: torch.Tensor) -> torch.Tensor:
     """Exactly the value of `quantized`, gradient of the identity to `latents` (Bengio et al. 2013, arXiv:1308.3432).
@@ -37,7 +40,8 @@ def rotate(latents: torch.Tensor, quantized: torch.Tensor) -> torch.Tensor:
     has_direction = (length > _SMALLEST_NORM) & (target_length > _SMALLEST_NORM)  # (B, 1, h, w)
     e, q = (vector / size.clamp(min=_SMALLEST_NORM) for vector, size in ((constant, length), (target, target_length)))
     middle = e + q
-    middle = middle / middle.norm(dim=1, keepdim=True).clamp(min=_SMALLEST_NORM)
+    sum_length = middle.norm(dim=1, keepdim=True)
+    middle = torch.where(sum_length > _SMALLEST_SUM, middle / sum_length.clamp(min=_SMALLEST_SUM), 0)
     moving = latents.float()
     rotated = moving - 2 * _dot(middle, moving) * middle + 2 * _dot(e, moving) * q
     scaled = rotated * (target_length / length.clamp(min=_SMALLEST_NORM))

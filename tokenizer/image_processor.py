@@ -1,6 +1,6 @@
 """Pictures -> the tensors the image tokenizer reads, and back.
 
-Pixels are 8-bit RGB on the outside and float32 in [-1, 1] on the inside: value / 127.5 - 1, channels first.
+Pixels are 8-bit RGB or grey on the outside and float32 in [-1, 1] on the inside: value / 127.5 - 1, channels first.
 """
 
 from __future__ import annotations
@@ -18,26 +18,35 @@ from transformers.processing_utils import ImagesKwargs
 from typing_extensions import Unpack
 
 from ..hub.errors import InputError
+from .padding import Box, contained_box
 from .rgb import WHITE, to_rgb
+
+_MODES = {1: "L", 3: "RGB"}
+"""PIL's mode by the number of channels."""
 
 
 class ImageTokenizerImageProcessorKwargs(ImagesKwargs, total=False):  # pyright: ignore
-    """The usual image settings and one more.
+    """The usual image settings and two more.
 
     Attributes:
-        background: red, green and blue, 0 to 255, seen through transparent pixels; white unless told.
+        background: red, green and blue, 0 to 255, seen through transparent pixels and around padded pictures; white
+            unless told.
+        num_channels: 3 for colour, 1 for grey (ITU-R 601-2 luma of the colours, as PIL's mode "L").
     """
 
     background: list[int] | tuple[int, ...] | None
+    num_channels: int | None
 
 
 class ImageTokenizerImageProcessorPil(PilBackend):
-    """Makes `pixel_values` of shape (B, 3, H, W) in [-1, 1] from pictures of any mode.
+    """Makes `pixel_values` of shape (B, C, H, W) in [-1, 1] from pictures of any mode; C is `num_channels`, 3 or 1.
 
     A picture that is not of `size` is resized until it just covers it and cropped at its centre; with
-    `do_center_crop=False` it is stretched instead. A picture that already has `size` is not resampled, so its values
-    come through exactly. `do_resize=False` keeps native sizes; the pictures of one call must then be of one size, which
-    the tokenizer's strides divide.
+    `do_center_crop=False` it is stretched instead, and with `do_pad=True` it is kept whole: centred on `background` at
+    its own size if it fits, else shrunk in proportion until it does (`content_box` tells where it lies). A picture that
+    already has `size` is not resampled, nor is one that is only padded, so their values come through exactly.
+    `do_resize=False` keeps native sizes; the pictures of one call must then be of one size, which the tokenizer's
+    strides divide.
     """
 
     valid_kwargs = ImageTokenizerImageProcessorKwargs
@@ -49,6 +58,8 @@ class ImageTokenizerImageProcessorPil(PilBackend):
     do_convert_rgb = True
     do_resize = True
     do_center_crop = True
+    do_pad = False
+    num_channels = 3
     do_rescale = True
     rescale_factor = 1 / 255
     do_normalize = True
@@ -56,32 +67,44 @@ class ImageTokenizerImageProcessorPil(PilBackend):
     image_std = (0.5, 0.5, 0.5)
 
     def __init__(self, **kwargs: Unpack[ImageTokenizerImageProcessorKwargs]):
+        if kwargs.get("num_channels") == 1:  # the defaults are for three channels
+            kwargs |= {name: (0.5,) for name in ("image_mean", "image_std") if kwargs.get(name) is None}  # pyright: ignore
         super().__init__(**kwargs)
 
     @property
     def background_colour(self) -> tuple[int, int, int]:
-        """Red, green and blue behind transparent pixels, 0 to 255."""
+        """Red, green and blue behind transparent pixels and around padded pictures, 0 to 255."""
         return _colour(self.background)
 
+    def content_box(self, height: int, width: int) -> Box:
+        """Where a picture of this native size, in pixels, lies in `pixel_values`: everywhere, unless it is padded."""
+        if not self.do_resize:
+            return Box(0, 0, height, width)
+        size = self.size["height"], self.size["width"]
+        return contained_box(height, width, *size) if self.do_pad else Box(0, 0, *size)
+
     def process_image(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, image: Any, background: Sequence[int] | None = None, **kwargs: Any
+        self, image: Any, background: Sequence[int] | None = None, num_channels: int | None = None, **kwargs: Any
     ) -> np.ndarray:
-        """Makes one input 8-bit RGB.
+        """Makes one input 8-bit RGB or grey.
 
         Args:
             image: a PIL picture, or an 8-bit array or tensor (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels.
             background: the colour behind transparent pixels.
+            num_channels: 3 for RGB or 1 for grey.
             kwargs: the other image settings; `input_data_format` settles arrays whose layout is ambiguous.
 
         Returns:
-            uint8 array (3, H, W).
+            uint8 array (num_channels, H, W).
 
         Raises:
-            InputError: an array is not 8-bit; a [0, 1] or [-1, 1] float cannot be told from a dark picture.
+            InputError: an array is not 8-bit; a [0, 1] or [-1, 1] float cannot be told from a dark picture. Or
+                `num_channels` is neither 1 nor 3.
         """
         if not isinstance(image, Image.Image):
             image = self._array_to_pil(image, kwargs.get("input_data_format"))
-        return np.moveaxis(np.array(to_rgb(image, _colour(background or self.background))), -1, 0)
+        rgb = to_rgb(image, _colour(background or self.background))
+        return _from_pil(rgb.convert(_mode(num_channels or self.num_channels)))
 
     def _array_to_pil(self, image: Any, input_data_format: Any) -> Image.Image:
         if str(image.dtype).removeprefix("torch.") != "uint8":
@@ -96,16 +119,24 @@ class ImageTokenizerImageProcessorPil(PilBackend):
         size: SizeDict,
         resample: PILImageResampling | None,
         do_center_crop: bool,
+        do_pad: bool,
         do_rescale: bool,
         rescale_factor: float,
         do_normalize: bool,
         image_mean: float | list[float] | None,
         image_std: float | list[float] | None,
         return_tensors: str | None,
+        background: Sequence[int],
+        num_channels: int,
         **kwargs: Any,
     ) -> BatchFeature:
-        if do_resize:
-            images = [_fit(image, size, resample, do_center_crop) for image in images]
+        if do_pad and not do_resize:
+            raise InputError("do_pad=True pads to `size`, but do_resize=False keeps native sizes; choose one of them")
+        if do_pad:
+            colour = _background_pixel(background, num_channels)
+            images = [_pad(image, _target(size), resample, colour) for image in images]
+        elif do_resize:
+            images = [_fit(image, _target(size), resample, do_center_crop) for image in images]
         shapes = sorted({image.shape[1:] for image in images})
         if return_tensors and len(shapes) > 1:
             raise InputError(
@@ -115,42 +146,87 @@ class ImageTokenizerImageProcessorPil(PilBackend):
         if do_rescale:
             images = [self.rescale(image, rescale_factor) for image in images]
         if do_normalize:
+            _check_statistics(num_channels, image_mean=image_mean, image_std=image_std)
             images = [self.normalize(image, image_mean or 0.0, image_std or 1.0) for image in images]
         return BatchFeature(data={"pixel_values": images}, tensor_type=return_tensors)
 
     def _validate_preprocess_kwargs(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, **kwargs: Any
     ) -> None:
-        # The crop is always to `size`; the base class wants a crop_size of its own to be set.
-        super()._validate_preprocess_kwargs(**{**kwargs, "crop_size": kwargs["size"]})
+        # Crop and padding are always to `size`; the base class wants sizes of their own to be set.
+        super()._validate_preprocess_kwargs(**{**kwargs, "crop_size": kwargs["size"], "pad_size": kwargs["size"]})
 
 
 def to_images(pixel_values: torch.Tensor) -> list[Image.Image]:
-    """The way back: values in [-1, 1] as 8-bit RGB pictures, clamped and rounded half up.
+    """The way back: values in [-1, 1] as 8-bit pictures, clamped and rounded half up.
 
     Args:
-        pixel_values: float (B, 3, H, W).
+        pixel_values: float (B, C, H, W), C = 3 for RGB or 1 for grey.
 
     Returns:
-        B pictures of W x H pixels.
+        B pictures of W x H pixels in mode "RGB" or "L".
     """
-    if pixel_values.ndim != 4 or pixel_values.shape[1] != 3:
-        raise InputError(f"expected pixel_values of shape (B, 3, H, W), got {tuple(pixel_values.shape)}")
+    if pixel_values.ndim != 4 or pixel_values.shape[1] not in _MODES:
+        raise InputError(
+            f"expected pixel_values of shape (B, 3, H, W) or (B, 1, H, W), got {tuple(pixel_values.shape)}"
+        )
     values = torch.floor(pixel_values.detach().float() * 127.5 + 128.0).clamp(0, 255)  # 127.5 + 0.5: half rounds up
-    arrays = values.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, 3)
-    return [Image.fromarray(array) for array in arrays]
+    return [_to_pil(array) for array in values.to(torch.uint8).cpu().numpy()]
 
 
-def _fit(image: np.ndarray, size: SizeDict, resample: int | None, do_center_crop: bool) -> np.ndarray:
-    """uint8 (3, h, w) -> uint8 (3, H, W): cropped to the target's proportions and resized at once, or stretched."""
+def _mode(num_channels: int) -> str:
+    if num_channels not in _MODES:
+        raise InputError(f"num_channels must be 3 (colour) or 1 (grey), got {num_channels}")
+    return _MODES[num_channels]
+
+
+def _to_pil(image: np.ndarray) -> Image.Image:
+    """uint8 (C, h, w) -> a picture in mode "RGB" or "L"."""
+    return Image.fromarray(image[0] if len(image) == 1 else np.moveaxis(image, 0, -1))
+
+
+def _from_pil(picture: Image.Image) -> np.ndarray:
+    """A picture in mode "RGB" or "L" -> uint8 (C, h, w)."""
+    values = np.array(picture)
+    return values[None] if values.ndim == 2 else np.moveaxis(values, -1, 0)
+
+
+def _target(size: SizeDict) -> tuple[int, int]:
+    """Height and width, pixels."""
     if not (size.height and size.width):
         raise InputError(f'size must be {{"height": pixels, "width": pixels}}, got {dict(size)}')
+    return size.height, size.width
+
+
+def _fit(image: np.ndarray, target: tuple[int, int], resample: int | None, do_center_crop: bool) -> np.ndarray:
+    """uint8 (C, h, w) -> uint8 (C, H, W): cropped to the target's proportions and resized at once, or stretched."""
     height, width = image.shape[1:]
-    if (height, width) == (size.height, size.width):
+    if (height, width) == target:
         return image
-    box = _covering_box(height, width, size.height, size.width) if do_center_crop else None
-    picture = Image.fromarray(np.moveaxis(image, 0, -1))
-    return np.moveaxis(np.array(picture.resize((size.width, size.height), resample, box=box)), -1, 0)
+    box = _covering_box(height, width, *target) if do_center_crop else None
+    return _from_pil(_to_pil(image).resize((target[1], target[0]), resample, box=box))
+
+
+def _pad(image: np.ndarray, target: tuple[int, int], resample: int | None, colour: np.ndarray) -> np.ndarray:
+    """uint8 (C, h, w) -> uint8 (C, H, W): whole, at its own size if it fits, on a ground of `colour` (C,)."""
+    height, width = image.shape[1:]
+    box = contained_box(height, width, *target)
+    if (height, width) != (box.height, box.width):
+        image = _from_pil(_to_pil(image).resize((box.width, box.height), resample))
+    padded = np.tile(colour[:, None, None], (1, *target))
+    box.of(padded)[...] = image
+    return padded
+
+
+def _background_pixel(background: Sequence[int], num_channels: int) -> np.ndarray:
+    """uint8 (C,): the background's colour, or its grey."""
+    return _from_pil(Image.new("RGB", (1, 1), _colour(background)).convert(_mode(num_channels)))[:, 0, 0]
+
+
+def _check_statistics(num_channels: int, **statistics: float | Sequence[float] | None) -> None:
+    for name, value in statistics.items():
+        if isinstance(value, Sequence) and len(value) != num_channels:
+            raise InputError(f"{name} must have one value per channel, {num_channels}, got {list(value)}")
 
 
 def _colour(value: Sequence[int]) -> tuple[int, int, int]:

@@ -24,6 +24,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from ..hub.errors import InputError
 from .image_processor import ImageTokenizerImageProcessorPil
+from .padding import Box
 from .rgb import WHITE, to_rgb
 from .sources import open_rows
 
@@ -53,6 +54,21 @@ class Failure:
     index: int
     key: str
     reason: str
+
+
+@dataclass(frozen=True)
+class ClassLabels:
+    """The class of every row.
+
+    Attributes:
+        column: where they stand.
+        names: of the classes.
+        values: (N,) int64, 0..len(names) - 1; -1 for a row without.
+    """
+
+    column: str
+    names: tuple[str, ...]
+    values: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,14 @@ class ImageSource:
             return [self._class_names[value] if value is not None and value >= 0 else ""]  # -1 stands for "no label"
         texts = value if isinstance(value, list) else [value]
         return [text or "" for text in texts] or [""]
+
+    def class_labels(self) -> ClassLabels | None:
+        """The first column of class labels, or None if there is none."""
+        for column, feature in self.dataset.features.items():
+            if isinstance(feature, ClassLabel):
+                values = [-1 if value is None else value for value in self.dataset[column]]
+                return ClassLabels(column, tuple(feature.names), torch.tensor(values, dtype=torch.int64))
+        return None
 
     def select(self, indices: Iterable[int]) -> ImageSource:
         """The source with these rows only, in this order."""
@@ -234,6 +258,7 @@ class PixelDataset(TorchDataset):
         self.processor = processor
         self._table = _float_table(processor)
         self._cache: dict[int, torch.Tensor] = {}
+        self._boxes: dict[int, Box] = {}
         self._free_bytes = _CACHE_BYTES
 
     def __len__(self) -> int:
@@ -243,18 +268,28 @@ class PixelDataset(TorchDataset):
         return self._to_float(self._read_8_bits(index))
 
     def pixels(self, indices: Iterable[int]) -> torch.Tensor:
-        """The pictures of these rows as one float tensor (B, 3, H, W)."""
+        """The pictures of these rows as one float tensor (B, C, H, W)."""
         pictures = [self._read_8_bits(int(index)) for index in indices]
         sizes = sorted({tuple(picture.shape[1:]) for picture in pictures})
         if len(sizes) != 1:
             raise InputError(f"one batch needs pictures of one size, got (height, width) {sizes}; use do_resize=True")
         return self._to_float(torch.stack(pictures))
 
+    def content_box(self, index: int) -> Box:
+        """Where the row's picture lies in its tensor: everywhere, unless the processor pads.
+
+        A picture that has not been read yet is read for its size.
+        """
+        if index not in self._boxes:
+            self._read_8_bits(index)
+        return self._boxes[index]
+
     def _read_8_bits(self, index: int) -> torch.Tensor:
-        """uint8 (3, H, W)."""
+        """uint8 (C, H, W)."""
         if index in self._cache:
             return self._cache[index]
         image = self.source.read(index, self.processor.background_colour)
+        self._boxes[index] = self.processor.content_box(image.height, image.width)
         picture = self.processor(image, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"][0]
         if picture.numel() <= self._free_bytes:
             self._free_bytes -= picture.numel()
@@ -267,9 +302,9 @@ class PixelDataset(TorchDataset):
 
 
 def _float_table(processor: ImageTokenizerImageProcessorPil) -> torch.Tensor:
-    """(3, 256): what the processor makes of each 8-bit value, so that cached pictures give its very floats."""
-    ramp = PILImage.frombytes("L", (256, 1), bytes(range(256))).convert("RGB")
-    return processor(ramp, do_resize=False, return_tensors="pt")["pixel_values"][0, :, 0].float()
+    """(C, 256): what the processor makes of each 8-bit value, so that cached pictures give its very floats."""
+    ramp = PILImage.frombytes("L", (256, 1), bytes(range(256)))
+    return processor(ramp, do_resize=False, do_pad=False, return_tensors="pt")["pixel_values"][0, :, 0].float()
 
 
 def _open_picture(file: io.BytesIO | str) -> PILImage.Image:

@@ -44,6 +44,20 @@ class TokenizesImages(Protocol):
         """Where the weights are."""
         ...
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number type of the weights."""
+        ...
+
+    @property
+    def name_or_path(self) -> str | None:
+        """Where it was loaded from; empty for a new one."""
+        ...
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """Moves the weights to a device or a number type, in place."""
+        ...
+
     def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
         """(B, C, H, W) in [-1, 1] -> codes, coarse to fine."""
         ...

@@ -38,7 +38,7 @@ class LFQ(Quantizer):
 
     def __init__(self, codebook_size: int, *, entropy_weight: float, gradient: str = "straight_through"):
         dim = codebook_size.bit_length() - 1
-        if codebook_size != 1 << dim or dim < 1:
+        if dim < 1 or codebook_size != 1 << dim:
             raise InputError(f"an LFQ codebook size must be a power of 2 and at least 2, got {codebook_size}")
         super().__init__(codebook_size, dim, gradient)
         self.entropy_weight = entropy_weight

@@ -8,34 +8,39 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..hub.errors import InputError
+from ..hub.files import read_json
+from .adapter import AdaptedTokenizer
+from .adapter_config import AdaptedTokenizerConfig
 from .image_processor import ImageTokenizerImageProcessorPil
+from .interface import TokenizesImages
 from .model import ImageTokenizer
 
-_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
+TOKENIZER_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
+"""The files of an image tokenizer's folder."""
 
 
 @dataclass(frozen=True)
 class LoadedImageTokenizer:
     """An image tokenizer in evaluation mode, and the processor that makes its pixels."""
 
-    model: ImageTokenizer
+    model: TokenizesImages
     processor: ImageTokenizerImageProcessorPil
 
 
 def load_image_tokenizer(directory: str | os.PathLike[str]) -> LoadedImageTokenizer:
-    """Loads both from a folder that `pictogram train-tokenizer` or `save_pretrained` wrote.
+    """Loads both from a folder that `pictogram train-tokenizer`, `import-tokenizer` or `save_pretrained` wrote.
 
     Raises:
         InputError: a file is missing or damaged.
     """
     directory = Path(directory)
-    missing = [name for name in _FILES if not (directory / name).is_file()]
+    missing = [name for name in TOKENIZER_FILES if not (directory / name).is_file()]
     if missing:
         what = "is not a folder" if not directory.is_dir() else f"lacks {', '.join(missing)}"
         raise InputError(f"{directory} is not an image tokenizer: it {what}")
     try:
-        loaded = ImageTokenizer.from_pretrained(directory, local_files_only=True, output_loading_info=True)
-        model, report = cast(tuple[ImageTokenizer, dict[str, Any]], loaded)
+        loaded = _model_class(directory).from_pretrained(directory, local_files_only=True, output_loading_info=True)
+        model, report = cast(tuple[ImageTokenizer | AdaptedTokenizer, dict[str, Any]], loaded)
         processor = ImageTokenizerImageProcessorPil.from_pretrained(directory, local_files_only=True)
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -47,3 +52,10 @@ def load_image_tokenizer(directory: str | os.PathLike[str]) -> LoadedImageTokeni
             f"{directory}/model.safetensors does not fit its config.json: {len(wrong)} tensors, {wrong[0]} first"
         )
     return LoadedImageTokenizer(model.eval(), processor)
+
+
+def _model_class(directory: Path) -> type[ImageTokenizer] | type[AdaptedTokenizer]:
+    """By the model type in config.json; a file that names none is left to our own tokenizer's checks."""
+    config = read_json(directory / "config.json")
+    is_adapted = isinstance(config, dict) and config.get("model_type") == AdaptedTokenizerConfig.model_type
+    return AdaptedTokenizer if is_adapted else ImageTokenizer

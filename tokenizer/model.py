@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, can_return_tuple
 
-from ..hub.errors import InputError
+from .checks import check_pixels, complete_codes
 from .config import ImageTokenizerConfig
 from .interface import ImageCodes
 from .layers import ChannelNorm, Downsample, ImageBroadcast, ImagePool, Pointwise, Upsample, blocks
@@ -210,12 +210,13 @@ class ImageTokenizer(PreTrainedModel):
                 init.zeros_(module.bias)
         elif isinstance(module, ChannelNorm):
             init.ones_(module.weight)
-        elif isinstance(module, Decoder):
-            for absent in module.absent:
+        elif isinstance(module, nn.ParameterList):  # what the decoder reads where a level is left out
+            for absent in module:
                 init.zeros_(absent)
         elif isinstance(module, Quantizer):
             module.reset()
 
+    @can_return_tuple
     def forward(self, pixel_values: torch.Tensor, num_levels: torch.Tensor | None = None) -> ImageTokenizerOutput:
         """Reconstructs pictures, with the training loss.
 
@@ -271,7 +272,7 @@ class ImageTokenizer(PreTrainedModel):
             InputError: wrong number of levels, grids that do not belong together, codes outside their codebook.
         """
         used = self.config.num_levels if num_levels is None else num_levels
-        codes = self._complete(codes, used)
+        codes = complete_codes(codes, used, self.config)
         vectors = [codebook.vectors(level) for codebook, level in zip(self._codebooks(), codes, strict=True)]
         kept = torch.full((len(codes[0]),), used, device=codes[0].device)
         return self.decoder(vectors, kept).clamp(-1, 1)
@@ -320,7 +321,7 @@ class ImageTokenizer(PreTrainedModel):
         self._quantize(pixel_values, start_seed=seed)
 
     def _quantize(self, pixel_values: torch.Tensor, start_seed: int | None = None) -> list[Quantized]:
-        self._check_pixels(pixel_values)
+        check_pixels(pixel_values, self.config)
         grids = self.config.grids(*pixel_values.shape[-2:])
         features = iter(self.encoder.features(pixel_values))
         levels: list[Quantized] = []
@@ -330,6 +331,7 @@ class ImageTokenizer(PreTrainedModel):
                 step = cast(LevelStep, self.encoder.context[level - 1])
                 context = step(context, step.say(levels[-1].quantized, grids[level]))
             if self.config.is_residual(level):
+                assert latents is not None  # level 0 is never residual
                 latents = latents - levels[-1].quantized.detach()
             else:
                 feature = next(features)
@@ -350,45 +352,3 @@ class ImageTokenizer(PreTrainedModel):
 
     def _codebooks(self) -> list[Quantizer]:
         return cast(list[Quantizer], list(self.codebooks))
-
-    def _check_pixels(self, pixel_values: torch.Tensor) -> None:
-        channels = self.config.num_channels
-        if pixel_values.dim() != 4 or pixel_values.shape[1] != channels or not len(pixel_values):
-            raise InputError(f"pixel_values must be (B, {channels}, H, W), got {tuple(pixel_values.shape)}")
-        if not pixel_values.is_floating_point():
-            raise InputError(f"pixel_values must be floats in [-1, 1], got {pixel_values.dtype}")
-        self.config.grids(*pixel_values.shape[-2:])
-        if not torch.isfinite(pixel_values).all():
-            raise InputError("pixel_values must be finite, got NaN or infinity")
-
-    def _complete(self, codes: Sequence[torch.Tensor], used: int) -> ImageCodes:
-        """Checks the first `used` levels and fills the others, whose values have no effect, with zeros."""
-        total = self.config.num_levels
-        if not 1 <= used <= total or not used <= len(codes) <= total:
-            raise InputError(
-                f"num_levels must be 1..{total} and codes must hold them, got {used} of {len(codes)} levels"
-            )
-        for level, grid in enumerate(codes):
-            if grid.dim() != 3 or grid.is_floating_point() or len(grid) != len(codes[0]):
-                raise InputError(
-                    f"codes of level {level} must be integers (B, h, w), got {grid.dtype} {tuple(grid.shape)}"
-                )
-        grids, given = self._grids_of(codes), [tuple(grid.shape[1:]) for grid in codes]
-        if given != list(grids[: len(codes)]):
-            raise InputError(f"grids must be {grids[: len(codes)]}, got {given}")
-        kept = [grid.long() for grid in codes[:used]]
-        for level, (grid, size) in enumerate(zip(kept, self.config.codebook_sizes, strict=False)):
-            if grid.numel() and (int(grid.min()) < 0 or int(grid.max()) >= size):
-                raise InputError(
-                    f"codes of level {level} must be 0..{size - 1}, got {int(grid.min())}..{int(grid.max())}"
-                )
-        return (*kept, *(kept[0].new_zeros(len(kept[0]), *grid) for grid in grids[used:]))
-
-    def _grids_of(self, codes: Sequence[torch.Tensor]) -> tuple[tuple[int, int], ...]:
-        """Grids of all levels, from the first spatial one given; the whole-image code alone means the training size."""
-        first = int(self.config.has_image_level)
-        if len(codes) <= first:
-            return self.config.grids(self.config.image_size, self.config.image_size)
-        stride = self.config.spatial_strides[0]
-        height, width = codes[first].shape[1:]
-        return self.config.grids(height * stride, width * stride)

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..hub.files import atomic_write_bytes
 from .image_processor import to_images
-from .model import ImageTokenizer
+from .interface import TokenizesImages
+from .reconstructions import decode_prefixes
 
 _MARGIN = 6
 _LINE = 14
@@ -50,13 +51,18 @@ def picture_grid(
     return sheet
 
 
-def reconstruction_grid(model: ImageTokenizer, pixel_values: torch.Tensor, *, cell: int = 96) -> Image.Image:
-    """(B, C, H, W) in [-1, 1] -> one row a picture: the original beside its decoding from every prefix of levels."""
+def reconstruction_grid(model: TokenizesImages, pixel_values: torch.Tensor, *, cell: int = 96) -> Image.Image:
+    """(B, C, H, W) in [-1, 1] -> one row a picture: the original beside its decoding from every prefix of levels.
+
+    A prefix that the tokenizer does not decode has no column.
+    """
     codes = model.encode(pixel_values)
-    prefixes = range(1, model.config.num_levels + 1)
-    columns = [to_images(pixel_values), *(to_images(model.decode(codes, count)) for count in prefixes)]
-    counts = [sum(level[0].numel() for level in codes[:count]) for count in prefixes]
-    header = ["original", *(f"{count} code{'s' if count > 1 else ''}" for count in counts)]
+    columns, header = [to_images(pixel_values)], ["original"]
+    for num_levels, decoded in enumerate(decode_prefixes(model, codes), 1):
+        if decoded is not None:
+            count = sum(level[0].numel() for level in codes[:num_levels])
+            columns.append(to_images(decoded))
+            header.append(f"{count} code{'s' if count > 1 else ''}")
     return picture_grid(list(zip(*columns, strict=True)), header=header, cell=cell)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_RECIPE = {"optimizer": "muon", "learning_rate": 8e-3, "commitment_weight": 0.1}
+
 PRESETS: dict[str, dict[str, Any]] = {
     # Grey 28x28 pictures, padded to 32x32: 81 codes.
     "fashion32": {
@@ -13,13 +15,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "background": "black",
         "strides": "image,8,4",
         "codebook_sizes": "64,256,256",
+        **_RECIPE,
+        "num_steps": 8000,
     },
     # Drawings on white: 81 codes.
-    "emoji32": {"image_size": 32, "strides": "image,8,4", "codebook_sizes": "64,256,256"},
+    "emoji32": {"image_size": 32, "strides": "image,8,4", "codebook_sizes": "64,256,256", **_RECIPE},
     # Drawings on white: 321 codes.
-    "emoji64": {"image_size": 64, "strides": "image,8,4", "codebook_sizes": "256,512,512"},
+    "emoji64": {"image_size": 64, "strides": "image,8,4", "codebook_sizes": "256,512,512", **_RECIPE},
     # Crops of photographs: 321 codes.
-    "photo64": {"image_size": 64, "strides": "image,8,4", "codebook_sizes": "256,512,512"},
+    "photo64": {"image_size": 64, "strides": "image,8,4", "codebook_sizes": "256,512,512", **_RECIPE},
     # The layouts of Razavi et al. 2019, section 3.1 and table 2: 32x32 + 64x64 codes, and a third level above them.
     "vqvae2-256": {
         "image_size": 256,

@@ -17,7 +17,7 @@ from torch import nn
 from ..hub.files import atomic_files, read_json
 from ..hub.fingerprint import fingerprint
 from .accelerators import finish, start_accelerator
-from .batches import derived_generator, global_batch, process_slice
+from .batches import derived_generator, global_batch, permutation, process_slice
 from .checkpoints import MetricsLog, TrainingFolder
 from .command_line import command, run_command
 from .evaluation import evaluate_tokenizer
@@ -36,6 +36,9 @@ from .training_config import TokenizerTrainingConfig
 _NUM_START_IMAGES = 1024
 _NUM_START_PIXELS = 1 << 24
 """The k-means start looks at so many pictures, or at fewer large ones, which go through the encoder at once."""
+
+_NUM_EVALUATED = 10_000
+"""Most training pictures that the figures at the end are taken from."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class _Trainer:
         if "codebook" not in config.frozen_parts:
             model.update_codebooks(output)
         self.objective.learn(step, terms, output, pixel_values, rate)
-        return {name: output[name].detach() for name in ("distortion", "commitment_loss")} | terms.metrics()
+        return {name: output[name].detach() for name in ("loss", "distortion", "commitment_loss")} | terms.metrics()
 
     def _mean(self, value: torch.Tensor) -> float:
         """The mean over all processes, whose shares of the batch are equal."""
@@ -171,12 +174,19 @@ class _Trainer:
         save_picture(reconstruction_grid(model, pixel_values), self.folder.path / f"reconstructions-{step:08d}.png")
         model.train()
 
+    def _evaluated(self) -> PixelDataset:
+        """The training pictures, or as many as say how good the tokenizer is."""
+        if len(self.dataset) <= _NUM_EVALUATED:
+            return self.dataset
+        rows = permutation(len(self.dataset), self.config.seed, 0)[:_NUM_EVALUATED].tolist()
+        return PixelDataset(self.dataset.source.select(rows), self.processor)
+
     def _finish(self, failures: list[Failure]) -> None:
         """Saves model, processor, a picture and the figures on the training pictures."""
         self._draw(self.config.num_steps)
         if self.accelerator.is_main_process:
             model = self.accelerator.unwrap_model(self.model).eval()
-            evaluation = evaluate_tokenizer(model, self.dataset)
+            evaluation = evaluate_tokenizer(model, self._evaluated())
             with atomic_files(self.folder.path) as folder:
                 model.save_pretrained(folder)
                 self.processor.save_pretrained(folder)
