@@ -40,6 +40,8 @@ def test_frozen_parts():
         ({"quantizer": "rvq"}, "quantizer must be one of ema, l2, fsq, lfq"),
         ({"optimizer": "sgd"}, "optimizer must be one of muon, adamw"),
         ({"background": "grey"}, "background must be one of"),
+        ({"mixed_precision": "fp16", "optimizer": "muon"}, "works with one optimizer"),
+        ({"mixed_precision": "fp16", "adversarial_weight": 0.1}, "works with one optimizer"),
     ],
 )
 def test_mistakes(settings, message):

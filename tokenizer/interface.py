@@ -17,7 +17,11 @@ class TokenizerConfig(Protocol):
 
     image_size: int
     num_channels: int
-    codebook_sizes: list[int]
+
+    @property
+    def codebook_sizes(self) -> Sequence[int]:
+        """Number of codes K of each level."""
+        ...
 
     @property
     def num_levels(self) -> int:

@@ -22,8 +22,8 @@ from .interface import ImageCodes
 from .layout import LayoutShape, TokenizerLayout, as_json, read_settings
 from .quantizer import channels_last
 
-_BLOCK = 1 << 22
-"""Most distances held at once."""
+_CACHED_PIXELS = 1 << 17
+"""Most pixels encoded at once on a processor: the features of two pictures of 256x256 stay near its cores."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,13 @@ from torch import nn
 from ..hub.errors import InputError
 
 _BLOCK = 1 << 22
-"""Most distances held at once. A block fits a processor's cache better than the whole N x K matrix, never made."""
+"""Most distances held at once."""
+
+_ROWS = 512
+"""Most points in a block, for each thread of a processor: with 512 codes their distances stay in its own cache."""
+
+_GROUP = 64
+"""Codes of which only the least distance is found at first."""
 
 
 @dataclass
@@ -60,14 +66,31 @@ def nearest(
         costs = costs + 0.5 * _of_length("bias", bias, len(vectors)).float()
     if allowed is not None:
         costs = costs.masked_fill(~_allowed(allowed, len(vectors)), torch.inf)
-    rows = max(1, _BLOCK // len(vectors))
+    rows = _BLOCK // len(vectors)
+    if points.device.type == "cpu":
+        rows = min(rows, _ROWS * torch.get_num_threads())
+    # One block for all products: the N x K matrix is never made, nor fresh memory asked for again and again.
+    products = costs.new_empty(min(max(1, rows), max(1, len(points))), len(vectors))
     # Autocast would run the products in half precision, whatever the type of their factors.
-    with torch.autocast(points.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(points.device.type, enabled=False):
         # ||p - v||^2 / 2 = ||p||^2 / 2 - p.v + ||v||^2 / 2, and the first term does not change the order.
         blocks = [
-            torch.addmm(costs, block.float() - centre, vectors.T, alpha=-1).argmin(1) for block in points.split(rows)
+            _argmin(torch.addmm(costs, block.float() - centre, vectors.T, alpha=-1, out=products[: len(block)]))
+            for block in points.split(len(products))
         ]
     return torch.cat(blocks)
+
+
+def _argmin(costs: torch.Tensor) -> torch.Tensor:
+    """(n, K) -> (n,) int64, the lowest of equal ones; `argmin` alone takes several times as long as `amin`."""
+    count, size = costs.shape
+    if size % _GROUP or size == _GROUP:
+        return costs.argmin(1)
+    groups = costs.view(-1, _GROUP)  # (n * K / _GROUP, _GROUP)
+    group = groups.amin(1).view(count, -1).argmin(1)
+    first_group = torch.arange(0, len(groups), size // _GROUP, device=costs.device)
+    inside = groups.index_select(0, first_group + group).argmin(1)
+    return group * _GROUP + inside
 
 
 def _of_length(name: str, values: torch.Tensor, count: int) -> torch.Tensor:

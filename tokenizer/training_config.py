@@ -85,6 +85,9 @@ class TokenizerTrainingConfig:
             raise InputError("encoder and decoder are both frozen: nothing is left to train")
         if self.adversarial_weight:
             self._check_adversary()
+        if self.mixed_precision == "fp16" and (self.optimizer == "muon" or self.adversarial_weight):
+            # Its gradient scaler is updated by the first optimizer's step, and would unscale the second one wrongly.
+            raise InputError('mixed_precision "fp16" works with one optimizer: adamw and no discriminator; take "bf16"')
 
     def _check_adversary(self) -> None:
         if self.adversarial_start >= self.num_steps:
@@ -141,14 +144,6 @@ class TokenizerTrainingConfig:
         """What a resumed run must agree on: everything but where and how often it reports."""
         reporting = {"output", "checkpoint_every", "log_every", "picture_every", "trackers"}
         return {"stage": "tokenizer"} | {key: value for key, value in asdict(self).items() if key not in reporting}
-
-
-def integer(name: str, text: str) -> int:
-    """Parses one entry of a comma-separated option."""
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"{name} must be whole numbers, got {text.strip()!r}") from None
 
 
 _SHAPES = (
