@@ -257,3 +257,25 @@ def test_a_user_mistake_is_one_line(tmp_path):
     with pytest.raises(SystemExit, match=r"error: .*nowhere does not exist"):
         module("baselines").main(["--data", str(tmp_path / "nowhere")])
     assert str(BENCHMARKS) in sys.path
+
+
+def test_recognition_counts_what_is_strictly_nearer():
+    ranks = module("recognition").ranks
+    originals = torch.tensor([[0.0], [10.0], [10.0], [30.0]]).view(4, 1, 1, 1)
+    reconstructions = torch.tensor([[4.0], [12.0], [9.0], [12.0]]).view(4, 1, 1, 1)
+    # An equal picture does not count against its twin; the last one is nearer to all others than to itself.
+    assert ranks(reconstructions, originals, torch.arange(4)).tolist() == [0, 0, 0, 3]
+
+
+def test_recognition_of_a_tokenizer(tmp_path, monkeypatch, capsys):
+    import tiny_chain
+
+    arguments = ["--model", str(tiny_chain.tokenizer_folder()), "--data", "embedded", "--splits", "test"]
+    picture = tmp_path / "failures.png"
+    monkeypatch.setattr(sys, "argv", ["recognition.py", *arguments, "--group", "category", "--picture", str(picture)])
+    module("recognition").main()
+    found = json.loads(capsys.readouterr().out)
+    assert found["candidates"] == found["splits"]["test"]["num_images"] == 100
+    assert len(found["splits"]["test"]["psnr_by_group"]) == 9
+    assert len(found["failures"]) == round(100 * (1 - found["splits"]["test"]["recognised"]))
+    assert picture.is_file()

@@ -138,6 +138,19 @@ def test_parquet_file_and_folder(tmp_path):
     assert all_captions(load_image_source(str(folder), split="test")) == [["c"]]
 
 
+def test_one_of_several_test_sets_goes_by_its_own_name(tmp_path):
+    for name in ("train-00000-of-00001", "test_unseen", "test_composition"):
+        write_parquet(tmp_path / f"{name}.parquet", {"caption": [name]})
+    found = {split: load_image_source(str(tmp_path), split) for split in ("train", "test", "test_unseen", None)}
+    captions = {split: [source.captions(row)[0] for row in range(len(source))] for split, source in found.items()}
+    assert captions["train"] == ["train-00000-of-00001"]
+    assert captions["test"] == ["test_composition", "test_unseen"]
+    assert captions["test_unseen"] == ["test_unseen"]
+    assert len(captions[None]) == 3
+    with pytest.raises(InputError, match="it has: test, test_composition, test_unseen, train$"):
+        load_image_source(str(tmp_path), "nonsense")
+
+
 def test_parquet_of_another_tool(tmp_path):
     struct = [{"bytes": png(3), "path": "x.png"}]
     pyarrow.parquet.write_table(pyarrow.table({"img": struct, "n": [1]}), tmp_path / "struct.parquet")

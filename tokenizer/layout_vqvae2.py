@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..hub.errors import InputError
 from .interface import ImageCodes
 from .layout import LayoutShape, TokenizerLayout, as_json, read_settings
-from .quantizer import channels_last
+from .quantizer import channels_last, nearest
 
 _CACHED_PIXELS = 1 << 17
 """Most pixels encoded at once on a processor: the features of two pictures of 256x256 stay near its cores."""
@@ -55,13 +55,13 @@ class ResidualBlock(nn.Module):
         self.conv = nn.Sequential(
             nn.ReLU(),
             nn.Conv2d(channels, inner_channels, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(inner_channels, channels, 1),
         )
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""
-        return hidden + self.conv(hidden)
+        return self.conv(hidden).add_(hidden)
 
 
 class Stack(nn.Module):
@@ -89,15 +89,8 @@ class Codebook(nn.Module):
     def nearest(self, latents: torch.Tensor) -> torch.Tensor:
         """(B, D, h, w) -> (B, h, w) int64 codes; the lowest one wins a tie."""
         # Not around the codebook's mean: this port's unused codes end up to 1e5 away and would drag the mean along.
-        vectors = self.embed.float()
-        half_norms = 0.5 * vectors.square().sum(0)  # (K,)
-        points = channels_last(latents).float()
-        with torch.autocast(latents.device.type, enabled=False):
-            blocks = [
-                torch.addmm(half_norms, block, vectors, alpha=-1).argmin(1)
-                for block in points.split(max(1, _BLOCK // vectors.shape[1]))
-            ]
-        return torch.cat(blocks).view(len(latents), *latents.shape[2:])
+        codes = nearest(channels_last(latents), self.embed.T, centred=False)
+        return codes.view(len(latents), *latents.shape[2:])
 
     def vectors(self, codes: torch.Tensor) -> torch.Tensor:
         """(B, h, w) codes -> (B, D, h, w)."""
@@ -161,11 +154,22 @@ class VQVAE2Layout(TokenizerLayout):
 
     def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
         """(B, C, H, W) -> top codes (B, H/8, W/8) and bottom codes (B, H/4, W/4)."""
-        fine = self.enc_b(pixel_values)
+        # A few pictures at a time: features that a processor's caches do not hold are read from memory by every layer.
+        count = max(1, _CACHED_PIXELS // pixel_values[0, 0].numel())
+        parts = pixel_values.split(count if pixel_values.device.type == "cpu" else len(pixel_values))
+        top, bottom = zip(*(self._encode(part) for part in parts), strict=True)
+        return torch.cat(top), torch.cat(bottom)
+
+    def _encode(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        # Channels last, as oneDNN's convolutions are fastest and the search reads its points.
+        fine = self.enc_b(pixel_values.contiguous(memory_format=torch.channels_last))
         top = self.quantize_t.nearest(self.quantize_conv_t(self.enc_t(fine)))
         said = self.dec_t(self.quantize_t.vectors(top))
-        bottom = self.quantize_b.nearest(self.quantize_conv_b(torch.cat([said, fine], 1)))
-        return top, bottom
+        # One product each instead of one of both together, which would have to be copied side by side.
+        weight, bias = self.quantize_conv_b.weight, self.quantize_conv_b.bias
+        of_said, of_fine = weight.split([said.shape[1], fine.shape[1]], 1)
+        latents = F.conv2d(fine, of_fine, bias) + F.conv2d(said, of_said)
+        return top, self.quantize_b.nearest(latents)
 
     def decode(self, codes: Sequence[torch.Tensor], num_levels: int) -> torch.Tensor:
         """Top and bottom codes -> (B, C, H, W); with `num_levels` 1 the bottom vectors are zeros."""
@@ -181,19 +185,19 @@ class VQVAE2Layout(TokenizerLayout):
 def _encoder(in_channels: int, sizes: VQVAE2Settings, halvings: int) -> Stack:
     """(B, in_channels, h, w) -> (B, channel, h / 2^halvings, w / 2^halvings)."""
     width = sizes.channel
-    layers: list[nn.Module] = [nn.Conv2d(in_channels, width // 2, 4, stride=2, padding=1), nn.ReLU()]
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, width // 2, 4, stride=2, padding=1), nn.ReLU(inplace=True)]
     for _ in range(halvings - 1):
-        layers += [nn.Conv2d(width // 2, width, 4, stride=2, padding=1), nn.ReLU()]
+        layers += [nn.Conv2d(width // 2, width, 4, stride=2, padding=1), nn.ReLU(inplace=True)]
     layers.append(nn.Conv2d(width if halvings > 1 else width // 2, width, 3, padding=1))
-    return Stack(*layers, *_residual(sizes), nn.ReLU())
+    return Stack(*layers, *_residual(sizes), nn.ReLU(inplace=True))
 
 
 def _decoder(in_channels: int, out_channels: int, sizes: VQVAE2Settings, doublings: int) -> Stack:
     """(B, in_channels, h, w) -> (B, out_channels, 2^doublings h, 2^doublings w)."""
     width = sizes.channel
-    layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 3, padding=1), *_residual(sizes), nn.ReLU()]
+    layers: list[nn.Module] = [nn.Conv2d(in_channels, width, 3, padding=1), *_residual(sizes), nn.ReLU(inplace=True)]
     for _ in range(doublings - 1):
-        layers += [nn.ConvTranspose2d(width, width // 2, 4, stride=2, padding=1), nn.ReLU()]
+        layers += [nn.ConvTranspose2d(width, width // 2, 4, stride=2, padding=1), nn.ReLU(inplace=True)]
     width = width // 2 if doublings > 1 else width
     return Stack(*layers, nn.ConvTranspose2d(width, out_channels, 4, stride=2, padding=1))
 

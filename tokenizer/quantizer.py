@@ -43,6 +43,7 @@ def nearest(
     vectors: torch.Tensor,
     bias: torch.Tensor | None = None,
     allowed: torch.Tensor | None = None,
+    centred: bool = True,
 ) -> torch.Tensor:
     """Index of the nearest of K vectors for each of N points, in float32 whatever the input's precision.
 
@@ -51,6 +52,7 @@ def nearest(
         vectors: (K, D).
         bias: (K,) added to the squared distances: what choosing each vector costs besides its distance.
         allowed: (K,) bool, the vectors that may be chosen.
+        centred: measure around the vectors' mean. False for a codebook with rows so far away that they drag it along.
 
     Returns:
         (N,) int64; the lowest index wins a tie.
@@ -58,9 +60,10 @@ def nearest(
     Raises:
         InputError: a bias or mask of another length, or not one vector is allowed.
     """
-    # Around the vectors' mean: far from the origin the differences between norms would drown in their rounding.
-    centre = vectors.float().mean(0)
-    vectors = vectors.float() - centre
+    vectors = vectors.float()
+    # Around their mean: far from the origin the differences between norms would drown in their rounding.
+    centre = vectors.mean(0) if centred else vectors.new_zeros(vectors.shape[1])
+    vectors = vectors - centre
     costs = 0.5 * vectors.square().sum(1)  # (K,)
     if bias is not None:
         costs = costs + 0.5 * _of_length("bias", bias, len(vectors)).float()

@@ -71,6 +71,9 @@ def _open_folder(folder: Path, split: str | None) -> Rows:
         return Rows(_open_pictures(folder, pictures, split), folder.resolve())
     if tables:
         splits = _group(tables, lambda file: _parquet_split(folder, file))
+        for file in tables:  # one of several test sets, "test_unseen.parquet", by its own name as well
+            if "-of-" not in file.stem:
+                splits.setdefault(file.stem, [file])
         return Rows(_open_parquet(_choose_files(splits, split, folder), str(folder)))
     what = f"{len(files)} files but no pictures" if files else "no files"
     raise InputError(f"{folder} holds {what}; expected pictures (png, jpg, webp, ...) or parquet files")
@@ -134,7 +137,7 @@ def _choose_split(splits: DatasetDict, split: str | None, source: str) -> Datase
 
 def _choose_files(splits: dict[str, list[Path]], split: str | None, folder: Path) -> list[Path]:
     if split is None:
-        return [file for name in sorted(splits) for file in splits[name]]
+        return list(dict.fromkeys(file for name in sorted(splits) for file in splits[name]))
     if split not in splits:
         raise InputError(f"{folder} has no split {split!r}; it has: {', '.join(sorted(splits))}")
     return splits[split]

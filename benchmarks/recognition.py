@@ -1,0 +1,146 @@
+"""Is each reconstruction nearest to its own original? With PSNR per group, and the failures by name.
+
+python benchmarks/recognition.py --model MODEL --data DATA --splits test --group style --picture failures.png
+
+The reconstructions of all splits look for their originals among the pictures of all splits together, by squared error
+of 8-bit values. An original that another picture equals exactly counts as found: nothing could tell the two apart.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from PIL import Image
+
+from pictogram.hub.errors import InputError
+from pictogram.tokenizer.distortion import mean_squared_error, psnr
+from pictogram.tokenizer.images import PixelDataset, load_pixels
+from pictogram.tokenizer.loading import load_image_tokenizer
+from pictogram.tokenizer.pictures import picture_grid, save_picture
+from pictogram.tokenizer.reconstructions import reconstruct
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All pictures of one split, and their reconstructions from all levels.
+
+    Attributes:
+        split: its name.
+        names: a caption each.
+        groups: the value of the column to group by, each; empty without one.
+        originals: (N, C, H, W) whole numbers 0..255, float32.
+        reconstructions: the same.
+    """
+
+    split: str
+    names: list[str]
+    groups: list[str]
+    originals: torch.Tensor
+    reconstructions: torch.Tensor
+
+
+def read(model: str, data: str, split: str, group: str) -> Pictures:
+    """Encodes and decodes one split."""
+    loaded = load_image_tokenizer(model)
+    dataset, _ = load_pixels(data, split, loaded.processor)
+    batches = list(reconstruct(loaded.model, dataset))
+    decoded = [batch.prefixes[-1] for batch in batches]
+    assert all(pixels is not None for pixels in decoded), "this tokenizer does not decode"
+    return Pictures(
+        split,
+        [dataset.source.captions(row)[0] for row in range(len(dataset))],
+        group_names(dataset, group) if group else [],
+        torch.cat([batch.original for batch in batches]),
+        torch.cat([pixels for pixels in decoded if pixels is not None]),
+    )
+
+
+def group_names(dataset: PixelDataset, column: str) -> list[str]:
+    """The column's value of every row, class labels by name."""
+    rows = dataset.source.dataset
+    if column not in rows.features:
+        raise InputError(f"no column {column!r} to group by; there are {', '.join(rows.features)}")
+    names = getattr(rows.features[column], "names", None)
+    return [names[value] if names else str(value) for value in rows[column]]
+
+
+def ranks(reconstructions: torch.Tensor, originals: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """(N,) int64: how many originals are strictly nearer to each reconstruction than its own, `own` being its row."""
+    found = []
+    flat = originals.flatten(1).double()
+    for first in range(0, len(reconstructions), 64):
+        block = reconstructions[first : first + 64].flatten(1).double()
+        # Whole numbers up to 255^2 * C * H * W: exact in float64, so equal pictures are equally near.
+        distance = block.square().sum(1, keepdim=True) - 2 * block @ flat.T + flat.square().sum(1)  # (b, N)
+        mine = distance.gather(1, own[first : first + 64, None])
+        found.append((distance < mine).sum(1))
+    return torch.cat(found)
+
+
+def report(splits: list[Pictures]) -> dict[str, object]:
+    """Figures per split, PSNR per group, failures."""
+    originals = torch.cat([pictures.originals for pictures in splits])
+    result, failures, start = {}, [], 0
+    for pictures in splits:
+        own = torch.arange(start, start + len(pictures.names))
+        start += len(pictures.names)
+        rank = ranks(pictures.reconstructions, originals, own)
+        errors = mean_squared_error(pictures.reconstructions, pictures.originals)  # (N,)
+        by_group = defaultdict(list)
+        for name, error in zip(pictures.groups, errors.tolist(), strict=False):
+            by_group[name].append(error)
+        result[pictures.split] = {
+            "num_images": len(pictures.names),
+            "recognised": float((rank == 0).double().mean()),
+            "psnr": psnr(float(errors.mean())),
+            "psnr_by_group": {name: psnr(sum(e) / len(e)) for name, e in sorted(by_group.items())},
+        }
+        missed = rank.nonzero().squeeze(1).tolist()
+        failures += [{"split": pictures.split, "row": row, "name": pictures.names[row]} for row in missed]
+    return {"candidates": len(originals), "splits": result, "failures": failures}
+
+
+def failure_grid(splits: list[Pictures], failures: list[dict[str, object]], most: int = 32) -> Image.Image:
+    """Original and reconstruction of the failures, or of the first pictures if there are none."""
+    by_split = {pictures.split: pictures for pictures in splits}
+    rows = [(by_split[str(f["split"])], int(str(f["row"]))) for f in failures]
+    rows = (rows or [(splits[0], row) for row in range(len(splits[0].names))])[:most]
+    pairs = [[as_image(p.originals[row]), as_image(p.reconstructions[row])] for p, row in rows]
+    titles = [[p.names[row], ""] for p, row in rows]
+    width = 4  # pairs in a line
+    lines = range(0, len(pairs), width)
+    return picture_grid(
+        [list(chain(*pairs[line : line + width])) for line in lines],
+        titles=[list(chain(*titles[line : line + width])) for line in lines],
+    )
+
+
+def as_image(pixels: torch.Tensor) -> Image.Image:
+    """(C, H, W) whole numbers 0..255 -> a picture."""
+    array = pixels.to(torch.uint8).permute(1, 2, 0).numpy()
+    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder of an image tokenizer")
+    parser.add_argument("--data", required=True, help="pictures, as every command takes them")
+    parser.add_argument("--splits", default="test", help="comma-separated")
+    parser.add_argument("--group", default="", help="column to report PSNR by")
+    parser.add_argument("--picture", help="PNG file for the failures")
+    arguments = parser.parse_args()
+    names = arguments.splits.split(",")
+    splits = [read(arguments.model, arguments.data, split.strip(), arguments.group) for split in names]
+    result = report(splits)
+    if arguments.picture:
+        failures = result["failures"]
+        assert isinstance(failures, list)
+        save_picture(failure_grid(splits, failures), arguments.picture)
+    print(json.dumps(result, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
