@@ -1,6 +1,6 @@
-"""Is each reconstruction nearest to its own original? With PSNR per group, and the failures by name.
+"""Is each reconstruction nearest to its own original? With PSNR per group, failures by name, and the hardest pictures.
 
-python benchmarks/recognition.py --model MODEL --data DATA --splits test --group style --picture failures.png
+python benchmarks/recognition.py --model MODEL --data DATA --splits test --group style --picture hardest.png
 
 The reconstructions of all splits look for their originals among the pictures of all splits together, by squared error
 of 8-bit values. An original that another picture equals exactly counts as found: nothing could tell the two apart.
@@ -23,7 +23,7 @@ from pictogram.tokenizer.pictures import picture_grid, save_picture
 from pictogram.tokenizer.reconstructions import reconstruct
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pictures:
     """All pictures of one split, and their reconstructions from all levels.
 
@@ -103,13 +103,14 @@ def report(splits: list[Pictures]) -> dict[str, object]:
     return {"candidates": len(originals), "splits": result, "failures": failures}
 
 
-def failure_grid(splits: list[Pictures], failures: list[dict[str, object]], most: int = 32) -> Image.Image:
-    """Original and reconstruction of the failures, or of the first pictures if there are none."""
-    by_split = {pictures.split: pictures for pictures in splits}
-    rows = [(by_split[str(f["split"])], int(str(f["row"]))) for f in failures]
-    rows = (rows or [(splits[0], row) for row in range(len(splits[0].names))])[:most]
-    pairs = [[as_image(p.originals[row]), as_image(p.reconstructions[row])] for p, row in rows]
-    titles = [[p.names[row], ""] for p, row in rows]
+def hardest_grid(splits: list[Pictures], most: int = 32) -> Image.Image:
+    """Original and reconstruction of the pictures with the greatest error of all splits, worst first."""
+    errors = [mean_squared_error(pictures.reconstructions, pictures.originals) for pictures in splits]
+    places = [(split, row) for split, pictures in enumerate(splits) for row in range(len(pictures.names))]
+    worst = torch.cat(errors).argsort(descending=True, stable=True)[:most].tolist()
+    shown = [(splits[places[place][0]], places[place][1]) for place in worst]
+    pairs = [[as_image(p.originals[row]), as_image(p.reconstructions[row])] for p, row in shown]
+    titles = [[p.names[row], f"{psnr(float(errors[splits.index(p)][row])):.1f} dB"] for p, row in shown]
     width = 4  # pairs in a line
     lines = range(0, len(pairs), width)
     return picture_grid(
@@ -130,15 +131,13 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="pictures, as every command takes them")
     parser.add_argument("--splits", default="test", help="comma-separated")
     parser.add_argument("--group", default="", help="column to report PSNR by")
-    parser.add_argument("--picture", help="PNG file for the failures")
+    parser.add_argument("--picture", help="PNG file for the pictures with the greatest error")
     arguments = parser.parse_args()
     names = arguments.splits.split(",")
     splits = [read(arguments.model, arguments.data, split.strip(), arguments.group) for split in names]
     result = report(splits)
     if arguments.picture:
-        failures = result["failures"]
-        assert isinstance(failures, list)
-        save_picture(failure_grid(splits, failures), arguments.picture)
+        save_picture(hardest_grid(splits), arguments.picture)
     print(json.dumps(result, indent=1, ensure_ascii=False))
 
 

@@ -271,7 +271,7 @@ def test_recognition_of_a_tokenizer(tmp_path, monkeypatch, capsys):
     import tiny_chain
 
     arguments = ["--model", str(tiny_chain.tokenizer_folder()), "--data", "embedded", "--splits", "test"]
-    picture = tmp_path / "failures.png"
+    picture = tmp_path / "hardest.png"
     monkeypatch.setattr(sys, "argv", ["recognition.py", *arguments, "--group", "category", "--picture", str(picture)])
     module("recognition").main()
     found = json.loads(capsys.readouterr().out)
