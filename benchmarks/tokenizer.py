@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,6 +39,9 @@ from pictogram.tokenizer.quantizer import channels_last
 DIM = 64
 MOST_BYTES = 12e9
 """An N x K matrix larger than this is not tried."""
+
+_GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""Makes glibc return freed memory to the system at once, so that what an arm needs is not hidden in what it kept."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +245,7 @@ def memory(part: str, arms: Arms, options: list[str]) -> dict[str, float]:
     found = {}
     for name in arms:
         command = [sys.executable, str(Path(__file__).resolve()), "--memory-of", f"{part}/{name}", *options]
-        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        output = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | _GIVE_BACK).stdout
         found[name] = round(int(output.splitlines()[-1]) / 1e6, 1)
     return found
 

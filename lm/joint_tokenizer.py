@@ -63,9 +63,7 @@ def joint_tokenizer(text: TextTokenizer, vocabulary: JointVocabulary) -> Tokeniz
     return tokenizer
 
 
-def check_joint_tokenizer(
-    text: TextTokenizer, vocabulary: JointVocabulary, directory: str | os.PathLike[str]
-) -> None:
+def check_joint_tokenizer(text: TextTokenizer, vocabulary: JointVocabulary, directory: str | os.PathLike[str]) -> None:
     """Checks that `tokenizer.json` in `directory` gives every token the id that the two parts give it.
 
     Raises:

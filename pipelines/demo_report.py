@@ -76,6 +76,4 @@ def write_card(folder: Path, report: dict[str, Any], prompt: str) -> None:
     """Gives the bundle its card with the measured figures, and the samples beside it."""
     bundle = folder / "bundle"
     atomic_write_bytes(bundle / "samples.png", (folder / "samples.png").read_bytes())
-    write_bundle_card(
-        bundle, architecture="Qwen3ForCausalLM", prompt=prompt, figures=figures(report), has_picture=True
-    )
+    write_bundle_card(bundle, architecture="Qwen3ForCausalLM", prompt=prompt, figures=figures(report), has_picture=True)

@@ -147,7 +147,7 @@ def test_one_of_several_test_sets_goes_by_its_own_name(tmp_path):
     assert captions["test"] == ["test_composition", "test_unseen"]
     assert captions["test_unseen"] == ["test_unseen"]
     assert len(captions[None]) == 3
-    with pytest.raises(InputError, match="it has: test, test_composition, test_unseen, train$"):
+    with pytest.raises(InputError, match=r"it has: test, test_composition, test_unseen, train$"):
         load_image_source(str(tmp_path), "nonsense")
 
 

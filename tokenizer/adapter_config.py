@@ -8,6 +8,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from ..hub.errors import InputError
+from .config import spatial_grids
 from .layout import LayoutShape, layout_class
 
 
@@ -109,9 +110,4 @@ class AdaptedTokenizerConfig(PreTrainedConfig):
         Raises:
             InputError: the coarsest stride does not divide the picture.
         """
-        strides = self.strides
-        if height % strides[0] or width % strides[0] or height < 1 or width < 1:
-            raise InputError(
-                f"picture sides must be multiples of {strides[0]} pixels (the coarsest stride), got {height}x{width}"
-            )
-        return tuple((height // stride, width // stride) for stride in strides)
+        return spatial_grids(self.strides, height, width)

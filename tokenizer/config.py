@@ -3,6 +3,7 @@
 # No `from __future__ import annotations` here: `strict` checks only types that are not strings.
 import itertools
 import math
+from collections.abc import Sequence
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
@@ -165,10 +166,18 @@ class ImageTokenizerConfig(PreTrainedConfig):
         Raises:
             InputError: the coarsest stride does not divide the picture.
         """
-        coarsest = self.spatial_strides[0]
-        if height % coarsest or width % coarsest or not height or not width:
-            raise InputError(
-                f"picture sides must be multiples of {coarsest} pixels (the coarsest stride), got {height}x{width}"
-            )
-        spatial = tuple((height // stride, width // stride) for stride in self.spatial_strides)
+        spatial = spatial_grids(self.spatial_strides, height, width)
         return ((1, 1), *spatial) if self.has_image_level else spatial
+
+
+def spatial_grids(strides: Sequence[int], height: int, width: int) -> tuple[tuple[int, int], ...]:
+    """Rows and columns of levels with these strides, coarse to fine, for a picture of `height` x `width` pixels.
+
+    Raises:
+        InputError: the coarsest stride does not divide the picture.
+    """
+    if height % strides[0] or width % strides[0] or height < 1 or width < 1:
+        raise InputError(
+            f"picture sides must be multiples of {strides[0]} pixels (the coarsest stride), got {height}x{width}"
+        )
+    return tuple((height // stride, width // stride) for stride in strides)
