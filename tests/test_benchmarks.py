@@ -1,4 +1,4 @@
-"""The baselines of `benchmarks/` at tiny sizes: closed forms, orders that must hold, and the whole script."""
+"""The scripts of `benchmarks/` at tiny sizes: closed forms, orders that must hold, and whole runs."""
 
 import importlib
 import json
@@ -279,3 +279,35 @@ def test_recognition_of_a_tokenizer(tmp_path, monkeypatch, capsys):
     assert len(found["splits"]["test"]["psnr_by_group"]) == 9
     assert len(found["failures"]) == round(100 * (1 - found["splits"]["test"]["recognised"]))
     assert picture.is_file()
+
+
+def test_tokenizers_in_turns_write_the_same_codes(tmp_path, monkeypatch):
+    tokenizer = module("tokenizer")
+    # A process of its own for every arm would take the time of all other tests together.
+    monkeypatch.setattr(tokenizer, "memory", lambda part, arms, options: dict.fromkeys(arms, 1.0))
+    tokenizer.main(["--quick", "--threads", str(torch.get_num_threads()), "--json", str(tmp_path / "out.json")])
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert set(report["encode"]["arms"]) == {"plain", "plain_without_one_hot", "adapted", "preset"}
+    assert set(report["train"]["arms"]) == {"plain", "preset"}
+    assert report["encode"]["identical_codes"] == 1
+    assert min(report["encode"]["distinct_codes"]) > 8
+    work = {name: arm["multiply_adds_per_image"] for name, arm in report["encode"]["arms"].items()}
+    assert work["adapted"] == work["plain"]
+    for quantizer in report["quantizer"]:
+        assert quantizer["skipped"] or quantizer["identical_codes"] > 0.99
+        assert quantizer["arms"]["ours_train_backward"]["seconds"] > 0
+    assert all(rate > 0 for rate in report["gflops"].values())
+
+
+def test_arms_take_turns():
+    turns: list[str] = []
+    times = module("interleaved").measure({name: lambda name=name: turns.append(name) for name in "ab"}, 2)
+    assert turns == list("ababab")
+    assert set(times["a"]) == {"seconds", "cpu_seconds"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux keeps the peak that is read")
+def test_memory_is_that_of_the_largest_tensor():
+    megabyte = 1 << 20
+    found = module("interleaved").extra_memory(lambda: torch.ones(64 * megabyte, dtype=torch.uint8))
+    assert 60 * megabyte < found < 80 * megabyte

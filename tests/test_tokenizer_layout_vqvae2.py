@@ -4,6 +4,7 @@ from tiny_adapters import SETTINGS, pixels, spread_weights
 from torch.nn import functional as F
 
 from pictogram.hub.errors import InputError
+from pictogram.tokenizer import layout_vqvae2
 from pictogram.tokenizer.layout_vqvae2 import VQVAE2Layout
 
 
@@ -88,6 +89,17 @@ def test_codes_equal_the_reference(height, width, model, reference):
     assert all(len(level.unique()) > 4 for level in codes)
     for level, expected in zip(codes, reference.encode(pixel_values), strict=True):
         assert torch.equal(level, expected)
+
+
+def test_a_few_pictures_at_a_time_have_the_codes_of_all_at_once(model, monkeypatch):
+    pixel_values = pixels(5, 16, 24)
+    kept = pixel_values.clone()
+    whole = model.encode(pixel_values)
+    for most in (1, 2 * 16 * 24):  # one and two pictures
+        monkeypatch.setattr(layout_vqvae2, "_CACHED_PIXELS", most)
+        parts = model.encode(pixel_values)
+        assert all(torch.equal(part, expected) for part, expected in zip(parts, whole, strict=True))
+    assert torch.equal(pixel_values, kept)
 
 
 def test_pictures_equal_the_reference(model, reference):

@@ -10,7 +10,7 @@ GRIDS = {
     "fashion32": [(1, 1), (4, 4), (8, 8)],
     "emoji32": [(1, 1), (4, 4), (8, 8)],
     "emoji64": [(1, 1), (8, 8), (16, 16)],
-    "photo64": [(1, 1), (8, 8), (16, 16)],
+    "photo64": [(1, 1), (8, 8), (8, 8), (16, 16)],
     "vqvae2-256": [(32, 32), (64, 64)],
     "vqvae2-1024": [(32, 32), (64, 64), (128, 128)],
 }
@@ -30,7 +30,7 @@ def test_a_preset_makes_the_grids_it_promises(name):
         assert model_config.codebook_dim == 64
 
 
-@pytest.mark.parametrize("name", ["fashion32", "emoji64", "vqvae2-256"])
+@pytest.mark.parametrize("name", ["fashion32", "emoji64", "photo64", "vqvae2-256"])
 def test_a_preset_takes_a_training_step(name):
     step(name)
 

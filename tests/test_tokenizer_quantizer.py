@@ -35,6 +35,39 @@ def test_the_lowest_index_wins_a_tie():
     assert nearest(torch.tensor([[1.0, 0.0], [0.5, 0.5]]), vectors).tolist() == [1, 1]
 
 
+@pytest.mark.parametrize("size", [64, 128, 200, 512])
+def test_large_codebooks_are_searched_by_groups_with_the_same_result(size):
+    generator = torch.Generator().manual_seed(size)
+    # Small integers: products and norms are exact, and most points have several nearest vectors.
+    points, vectors = (torch.randint(-2, 3, (count, 3), generator=generator).float() for count in (700, size))
+    costs = torch.cdist(points.double(), vectors.double()).square().round()
+    assert (costs == costs.amin(1, keepdim=True)).sum(1).max() > 1
+    assert torch.equal(nearest(points, vectors, centred=False), costs.argmin(1))
+    bias = torch.randint(3, (size,), generator=generator).float()
+    allowed = torch.rand(size, generator=generator) < 0.5
+    expected = (costs + bias).masked_fill(~allowed, torch.inf).argmin(1)
+    assert torch.equal(nearest(points, vectors, bias, allowed, centred=False), expected)
+
+
+def test_points_that_are_not_finite_still_get_a_code():
+    points = torch.zeros(4, 3)
+    points[1], points[2, 0], points[3] = torch.nan, torch.inf, -torch.inf
+    found = nearest(points, torch.randn(512, 3))
+    assert (found >= 0).all() and (found < 512).all()
+
+
+def test_rows_far_away_do_not_disturb_what_is_not_centred():
+    generator = torch.Generator().manual_seed(0)
+    points, vectors = torch.randn(300, 8, generator=generator), torch.randn(64, 8, generator=generator)
+    far = torch.cat([vectors, 1e5 * torch.randn(64, 8, generator=generator)])
+    assert torch.equal(nearest(points, far, centred=False), nearest(points, vectors, centred=False))
+
+
+def test_vectors_that_learn_by_gradient():
+    vectors = torch.nn.Parameter(torch.randn(128, 4))
+    assert torch.equal(nearest(vectors.detach(), vectors), torch.arange(128))
+
+
 def test_no_points():
     found = nearest(torch.zeros(0, 3), torch.zeros(4, 3))
     assert (found.shape, found.dtype) == ((0,), torch.int64)

@@ -22,8 +22,8 @@ from .interface import ImageCodes
 from .layout import LayoutShape, TokenizerLayout, as_json, read_settings
 from .quantizer import channels_last, nearest
 
-_CACHED_PIXELS = 1 << 17
-"""Most pixels encoded at once on a processor: the features of two pictures of 256x256 stay near its cores."""
+_CACHED_PIXELS = 1 << 18
+"""Most pixels encoded at once on a processor: the features of four pictures of 256x256 stay near its cores."""
 
 
 @dataclasses.dataclass(frozen=True)

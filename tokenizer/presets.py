@@ -21,9 +21,23 @@ PRESETS: dict[str, dict[str, Any]] = {
     # Drawings on white: 81 codes.
     "emoji32": {"image_size": 32, "strides": "image,8,4", "codebook_sizes": "64,256,256", **_RECIPE},
     # Drawings on white: 321 codes.
-    "emoji64": {"image_size": 64, "strides": "image,8,4", "codebook_sizes": "256,512,512", **_RECIPE},
-    # Crops of photographs: 321 codes.
-    "photo64": {"image_size": 64, "strides": "image,8,4", "codebook_sizes": "256,512,512", **_RECIPE},
+    "emoji64": {
+        "image_size": 64,
+        "strides": "image,8,4",
+        "codebook_sizes": "256,512,512",
+        **_RECIPE,
+        "batch_size": 32,
+        "num_steps": 4000,
+    },
+    # Crops of photographs: 385 codes in steps of about 50, 120 and 250 bytes, for curves of rate and distortion.
+    "photo64": {
+        "image_size": 64,
+        "strides": "image,8,8,4",
+        "codebook_sizes": "256,128,512,64",
+        **_RECIPE,
+        "batch_size": 32,
+        "num_steps": 4000,
+    },
     # The layouts of Razavi et al. 2019, section 3.1 and table 2: 32x32 + 64x64 codes, and a third level above them.
     "vqvae2-256": {
         "image_size": 256,
