@@ -39,11 +39,11 @@ class PlainCodebook(nn.Module):
         points = grid.reshape(-1, grid.shape[-1])
         distances = points.square().sum(1, keepdim=True) - 2 * points @ self.embed + self.embed.square().sum(0)
         codes = distances.argmin(1)
+        vectors = F.embedding(codes, self.embed.T).view_as(grid)
         if self.training or self.one_hot_always:
             one_hot = F.one_hot(codes, self.embed.shape[1]).to(points.dtype)
-        vectors = F.embedding(codes, self.embed.T).view_as(grid)
-        if self.training:
-            self._update(points.detach(), one_hot)
+            if self.training:
+                self._update(points.detach(), one_hot)
         commitment = F.mse_loss(grid, vectors)
         vectors = grid + (vectors - grid).detach()
         return vectors.permute(0, 3, 1, 2), commitment, codes.view(grid.shape[:-1])

@@ -37,7 +37,7 @@ TINY = {
     "num_steps": 12,
     "batch_size": 8,
     "warmup_steps": 2,
-    "prefix_dropout": 0.2,
+    "prefix_dropout": "0.2",
     "checkpoint_every": 4,
     "log_every": 1,
 }
@@ -242,7 +242,7 @@ def test_a_batch_that_the_processes_cannot_share(image_folder, tmp_path, monkeyp
 
 @pytest.mark.parametrize(("strides", "sizes"), [("image,8,4", "4,8,8"), ("8", "4"), ("8,4", "4,4")])
 def test_prefixes_are_drawn_by_their_shares(strides, sizes, image_folder, tmp_path):
-    config = tiny(image_folder, tmp_path, strides=strides, codebook_sizes=sizes, batch_size=1000, prefix_dropout=0.2)
+    config = tiny(image_folder, tmp_path, strides=strides, codebook_sizes=sizes, batch_size=1000, prefix_dropout="0.2")
     start = new_start(config)
     dataset, _ = load_pixels(config.data, config.split, start.processor)
     folder = TrainingFolder(config.output, config.settings())
@@ -303,7 +303,7 @@ def test_other_settings_are_refused_and_reporting_may_change(finished, image_fol
         ({"codebook_sizes": "4,8"}, "one codebook size per stride"),
         ({"strides": "image,8,3"}, "multiple of the next one"),
         ({"image_size": 20}, "multiples of 8 pixels"),
-        ({"prefix_dropout": 0.5}, "sum below 1"),
+        ({"prefix_dropout": "0.5"}, "sum below 1"),
         ({"data": "/nowhere/at/all"}, "does not exist"),
         ({"split": "nonsense"}, "no split 'nonsense'"),
     ],

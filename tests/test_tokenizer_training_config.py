@@ -7,12 +7,12 @@ from pictogram.tokenizer.training_config import TokenizerTrainingConfig
 def test_shapes_and_constants_reach_the_model():
     config = TokenizerTrainingConfig(
         image_size=64, num_channels=1, strides="image, 16,8", codebook_sizes="4,8, 8", quantizer="l2", codebook_dim=8,
-        gradient_estimator="rotation", commitment_weight=0.5, prefix_dropout=0.1,
+        gradient_estimator="rotation", commitment_weight=0.5, prefix_dropout="0.1, 0.2",
     ).model_config()  # fmt: skip
     assert (config.strides, config.codebook_sizes) == (["image", 16, 8], [4, 8, 8])
     assert (config.image_size, config.num_channels, config.codebook_dim) == (64, 1, 8)
     assert (config.quantizer, config.gradient_estimator, config.commitment_weight) == ("l2", "rotation", 0.5)
-    assert config.prefix_dropout == [0.1, 0.1]
+    assert config.prefix_dropout == [0.1, 0.2]
 
 
 def test_the_processor_of_grey_padded_pictures():
@@ -51,7 +51,7 @@ def test_mistakes(settings, message):
 
 def test_shapes_of_a_continued_model_cannot_be_changed():
     found = TokenizerTrainingConfig(hidden_size=48, strides="image,8", codebook_sizes="4,8").model_config()
-    continued = TokenizerTrainingConfig(start_from="there", commitment_weight=1.0, prefix_dropout=0.2)
+    continued = TokenizerTrainingConfig(start_from="there", commitment_weight=1.0, prefix_dropout="0.2")
     config = continued.continued_config(found)
     assert (config.hidden_size, config.strides, config.codebook_sizes) == (48, ["image", 8], [4, 8])
     assert (config.commitment_weight, config.prefix_dropout) == (1.0, [0.2])
@@ -59,3 +59,12 @@ def test_shapes_of_a_continued_model_cannot_be_changed():
     assert same.hidden_size == 48
     with pytest.raises(InputError, match="hidden_size is 48 in there and stays so, got 64"):
         TokenizerTrainingConfig(start_from="there", hidden_size=64).continued_config(found)
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [("0.1,0.1,0.1", "needs 2 shares"), ("a", "prefix_dropout must be numbers, got 'a'"), ("0.5", "sum below 1")],
+)
+def test_shares_that_do_not_fit_the_levels(shares, message):
+    with pytest.raises(InputError, match=message):
+        TokenizerTrainingConfig(prefix_dropout=shares).model_config()

@@ -55,7 +55,10 @@ class TokenizerTrainingConfig:
     warmup_steps: int = option(50, "Steps of linear warm-up; a cosine follows.", at_least=0)
     weight_decay: float = option(0.01, "Decoupled weight decay.", at_least=0)
     max_grad_norm: float = option(1.0, "Gradient norm above which gradients are scaled down.", above=0)
-    prefix_dropout: float = option(0.08, "Share of pictures decoded from each proper prefix of the levels.")
+    prefix_dropout: str = option(
+        "0.08",
+        "Share of pictures decoded from each proper prefix of the levels: one for all, or one each, with commas.",
+    )
     revival_threshold: float = option(
         0.05, "A code used less than this fraction of the average is replaced.", at_least=0
     )
@@ -112,9 +115,13 @@ class TokenizerTrainingConfig:
         return ImageTokenizerConfig(
             strides=strides,
             codebook_sizes=[_integer("codebook_sizes", size) for size in _entries(self.codebook_sizes)],
-            prefix_dropout=[self.prefix_dropout] * (len(strides) - 1),
+            prefix_dropout=self._prefix_shares(len(strides)),
             **{name: getattr(self, name) for name in (*_SHAPES, *_TRAINING_CONSTANTS)},
         )
+
+    def _prefix_shares(self, num_levels: int) -> list[float]:
+        shares = [_number("prefix_dropout", share) for share in _entries(self.prefix_dropout)]
+        return shares * (num_levels - 1) if len(shares) == 1 else shares
 
     def continued_config(self, found: ImageTokenizerConfig) -> ImageTokenizerConfig:
         """The configuration of a model that is trained on: its own shapes, our training constants.
@@ -128,7 +135,7 @@ class TokenizerTrainingConfig:
             if value not in (getattr(found, name), getattr(defaults, name)):
                 raise InputError(f"{name} is {getattr(found, name)} in {self.start_from} and stays so, got {value}")
         settings = found.to_dict() | {name: getattr(self, name) for name in _TRAINING_CONSTANTS}
-        settings["prefix_dropout"] = [self.prefix_dropout] * (found.num_levels - 1)
+        settings["prefix_dropout"] = self._prefix_shares(found.num_levels)
         return ImageTokenizerConfig.from_dict(settings)
 
     def image_processor(self) -> ImageTokenizerImageProcessorPil:
@@ -155,6 +162,13 @@ _TRAINING_CONSTANTS = ("gradient_estimator", "commitment_weight", "codebook_deca
 def _entries(text: str) -> list[str]:
     """Entries of a comma-separated option."""
     return [entry.strip() for entry in text.split(",")] if text.strip() else []
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"{name} must be numbers, got {text!r}") from None
 
 
 def _integer(name: str, text: str) -> int:
