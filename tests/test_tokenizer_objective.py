@@ -39,7 +39,7 @@ TINY = {
     "num_steps": 12,
     "batch_size": 8,
     "warmup_steps": 2,
-    "prefix_dropout": 0.1,
+    "prefix_dropout": "0.1",
     "checkpoint_every": 4,
     "log_every": 1,
 }
