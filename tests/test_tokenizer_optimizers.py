@@ -24,7 +24,7 @@ def test_muon_moves_matrices_by_orthogonal_steps_as_large_as_adamw():
     model = make()
     optimizers = build_optimizers(model, "muon", learning_rate=1e-2, weight_decay=0.0)
     assert [type(optimizer).__name__ for optimizer in optimizers] == ["Muon", "AdamW"]
-    weight = model.decoder.body[0].expand.weight  # (16, 8)
+    weight = model.get_parameter("decoder.body.0.expand.weight")  # (16, 8)
     before = weight.detach().clone()
     model(torch.rand(4, 3, 16, 16) * 2 - 1).loss.backward()
     optimizers[0].step()

@@ -11,6 +11,7 @@ from pictogram.hub.errors import InputError
 from pictogram.tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from pictogram.tokenizer.images import load_pixels
 from pictogram.tokenizer.loading import load_image_tokenizer
+from pictogram.tokenizer.model import ImageTokenizer
 from pictogram.tokenizer.start import new_start
 from pictogram.tokenizer.train import train_tokenizer
 from pictogram.tokenizer.training_config import TokenizerTrainingConfig
@@ -78,7 +79,7 @@ def test_a_frozen_decoder_stays_while_the_encoder_learns(data, base, tmp_path):
 
 def test_going_on_starts_from_the_very_weights(data, base, tmp_path):
     start = new_start(continued(data, tmp_path, base))
-    state = load_image_tokenizer(base).model.state_dict()
+    state = ImageTokenizer.from_pretrained(base).state_dict()
     assert start.is_trained
     assert all(torch.equal(tensor, state[name]) for name, tensor in start.model().state_dict().items())
     assert start.processor.size == {"height": 16, "width": 16}

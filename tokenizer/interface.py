@@ -42,6 +42,7 @@ class TokenizesImages(Protocol):
     """Pictures to codes and back: `ImageTokenizer` and `AdaptedTokenizer`. Both are `PreTrainedModel`s."""
 
     config: Any
+    training: bool
 
     @property
     def device(self) -> torch.device:

@@ -25,7 +25,7 @@ def build_optimizers(
         weight_decay: decoupled, of all of them.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices: list[nn.Parameter] = []
+    matrices: list[torch.Tensor] = []
     if name == "muon":
         pointwise = [module.weight for module in model.modules() if isinstance(module, Pointwise)]
         matrices = [weight for weight in pointwise if weight.requires_grad]

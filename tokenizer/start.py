@@ -9,7 +9,7 @@ from ..hub.errors import InputError
 from .config import ImageTokenizerConfig
 from .fingerprints import codes_fingerprint, decoder_fingerprint
 from .image_processor import ImageTokenizerImageProcessorPil
-from .loading import LoadedImageTokenizer, load_image_tokenizer
+from .loading import load_image_tokenizer
 from .model import ImageTokenizer
 from .training_config import TokenizerTrainingConfig
 
@@ -29,7 +29,7 @@ class TrainingStart:
 
     config: ImageTokenizerConfig
     processor: ImageTokenizerImageProcessorPil
-    found: LoadedImageTokenizer | None = None
+    found: ImageTokenizer | None = None
     frozen_parts: list[str] = field(default_factory=list)
 
     @property
@@ -41,7 +41,7 @@ class TrainingStart:
         """The model on the CPU, new weights drawn from torch's global generator."""
         model = ImageTokenizer(self.config)
         if self.found is not None:
-            model.load_state_dict(self.found.model.state_dict())
+            model.load_state_dict(self.found.state_dict())
         for name, parameter in model.named_parameters():
             if name.startswith(tuple(_PREFIXES[part] for part in self.frozen_parts)):
                 parameter.requires_grad_(False)
@@ -51,8 +51,8 @@ class TrainingStart:
         """What a resumed run must agree on: it goes on only from the very model it began with."""
         if self.found is None:
             return {}
-        model, processor = self.found.model, self.found.processor
-        return {"start": [codes_fingerprint(model, processor)[:16], decoder_fingerprint(model)[:16]]}
+        made_by = codes_fingerprint(self.found, self.processor)
+        return {"start": [made_by[:16], decoder_fingerprint(self.found)[:16]]}
 
 
 def new_start(config: TokenizerTrainingConfig) -> TrainingStart:
@@ -67,4 +67,4 @@ def new_start(config: TokenizerTrainingConfig) -> TrainingStart:
     if not isinstance(found.model, ImageTokenizer):
         raise InputError(f"{config.start_from} holds another system's tokenizer, which cannot be trained on here")
     continued = config.continued_config(found.model.config)
-    return TrainingStart(continued, found.processor, found, config.frozen_parts)
+    return TrainingStart(continued, found.processor, found.model, config.frozen_parts)
