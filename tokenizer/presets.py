@@ -16,7 +16,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "strides": "image,8,4",
         "codebook_sizes": "64,256,256",
         **_RECIPE,
-        "prefix_dropout": "0.16,0.08",  # the whole-image code is what classes are found in
         "num_steps": 8000,
     },
     # Drawings on white: 81 codes.
