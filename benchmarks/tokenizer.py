@@ -185,7 +185,7 @@ def quantizer_arms(size: int, sizes: Sizes) -> dict[str, Callable[[], Any]]:
 
 def their_quantizer_arms(latents: torch.Tensor, vectors: torch.Tensor) -> dict[str, Callable[[], Any]]:
     """The same by vector-quantize-pytorch."""
-    from vector_quantize_pytorch import VectorQuantize
+    from vector_quantize_pytorch import VectorQuantize  # pyright: ignore[reportMissingImports]
 
     size, dim = vectors.shape
     theirs = VectorQuantize(dim, codebook_size=size, decay=0.99, accept_image_fmap=True, rotation_trick=False)
