@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pictogram.hub.errors import InputError
-from pictogram.tokenizer.batches import derived_generator, global_batch, permutation, process_slice
+from pictogram.tokenizer.batches import (
+    derived_generator,
+    global_batch,
+    permutation,
+    prefix_counts,
+    process_slice,
+)
 
 
 @settings(deadline=None, max_examples=40)
@@ -58,3 +64,30 @@ def test_derived_generators_are_independent_and_repeatable():
     draws = [float(torch.rand((), generator=derived_generator(*key), dtype=torch.float64)) for key in keys]
     assert len(set(draws)) == len(keys)
     assert draws == [float(torch.rand((), generator=derived_generator(*key), dtype=torch.float64)) for key in keys]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    batch_size=st.integers(1, 40),
+    num_prefixes=st.integers(0, 4),
+    share=st.floats(0.01, 1.0),
+    step=st.integers(0, 100_000),
+)
+def test_every_picture_counts_once_on_average_in_every_prefix(batch_size, num_prefixes, share, step):
+    counts = prefix_counts(step, batch_size, num_prefixes, share)
+    assert counts.shape == (batch_size, num_prefixes)
+    counting = counts > 0
+    assert torch.all(counts[counting] == torch.tensor(1 / share))
+    assert torch.all((counting.sum(0) - share * batch_size).abs() < 1 + 1e-6)  # never off by a picture
+
+
+def test_small_batches_take_turns():
+    counts = torch.cat([prefix_counts(step, 2, 1, 0.25) for step in range(4)])
+    assert counts[:, 0].tolist() == [0, 0, 0, 4, 0, 0, 0, 4]
+    assert torch.equal(prefix_counts(3, 8, 2, 1.0), torch.ones(8, 2))
+
+
+def test_two_processes_decode_equally_many_prefixes():
+    counting = prefix_counts(5, 64, 2, 0.25) > 0
+    assert counting[:32].sum(0).tolist() == counting[32:].sum(0).tolist() == [8, 8]
+    assert not (counting[:, 0] & counting[:, 1]).any()

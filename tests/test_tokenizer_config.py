@@ -11,7 +11,7 @@ def test_defaults():
     config = ImageTokenizerConfig()
     assert (config.num_levels, config.has_image_level, config.spatial_strides) == (3, True, [8, 4])
     assert config.bits_per_level == [6, 8, 8]
-    assert config.prefix_dropout == [0.08, 0.08]
+    assert config.prefix_weights == [0.1, 0.1]
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ def test_sides_the_strides_do_not_divide(height, width):
 
 
 def test_round_trip(tmp_path):
-    config = ImageTokenizerConfig(strides=(16, 4), codebook_sizes=(5, 6), prefix_dropout=(0.25,), patch_size=2)
+    config = ImageTokenizerConfig(strides=(16, 4), codebook_sizes=(5, 6), prefix_weights=(0.25,), patch_size=2)
     config.save_pretrained(tmp_path)
     for loaded in (ImageTokenizerConfig.from_pretrained(tmp_path), AutoConfig.from_pretrained(tmp_path)):
         assert isinstance(loaded, ImageTokenizerConfig)
         fields = ImageTokenizerConfig.__annotations__
         assert {name: getattr(loaded, name) for name in fields} == {name: getattr(config, name) for name in fields}
     assert loaded.strides == [16, 4]
-    assert loaded.prefix_dropout == [0.25]
+    assert loaded.prefix_weights == [0.25]
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,13 @@ def test_round_trip(tmp_path):
         ({"num_blocks": -1}, "num_blocks must be at least 0, got -1"),
         ({"codebook_sizes": [4, 0, 4]}, "at least 1"),
         ({"codebook_decay": 1.0}, "codebook_decay"),
-        ({"prefix_dropout": [0.5]}, "2 shares"),
-        ({"prefix_dropout": [0.5, 0.5]}, "sum below 1"),
-        ({"prefix_dropout": [-0.1, 0.5]}, "shares >= 0"),
-        ({"prefix_dropout": [float("nan"), 0.5]}, "shares >= 0"),
+        ({"prefix_weights": [0.5]}, "2 finite weights"),
+        ({"prefix_weights": [0.5, float("inf")]}, "finite weights >= 0"),
+        ({"prefix_weights": [-0.1, 0.5]}, "weights >= 0"),
+        ({"prefix_weights": [float("nan"), 0.5]}, "weights >= 0"),
+        ({"commitment_weight": -0.1}, "commitment_weight must be at least 0 and finite, got -0.1"),
+        ({"entropy_weight": float("inf")}, "entropy_weight must be at least 0 and finite, got inf"),
+        ({"revival_threshold": float("nan")}, "revival_threshold must be at least 0 and finite, got nan"),
         ({"quantizer": "vq"}, "quantizer must be one of ema, l2, fsq, lfq, got 'vq'"),
         (
             {"gradient_estimator": "gumbel"},

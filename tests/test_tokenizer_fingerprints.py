@@ -61,7 +61,7 @@ def test_every_tensor_but_the_statistics_counts(processor):
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({"commitment_weight": 0.5, "prefix_dropout": [0.3], "codebook_decay": 0.5}, (False, False)),
+        ({"commitment_weight": 0.5, "prefix_weights": [0.3], "codebook_decay": 0.5}, (False, False)),
         ({"image_size": 24}, (False, True)),  # the size a whole-image code alone is drawn at
     ],
 )

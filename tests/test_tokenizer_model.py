@@ -147,19 +147,58 @@ def test_the_decoder_changes_no_code_and_the_encoder_no_picture():
     assert not all(equal(codes, model.encode(pixel_values)))
 
 
+def dim(model: ImageTokenizer) -> ImageTokenizer:
+    """The same tokenizer with values that do not leave [-1, 1], where decoding clamps them."""
+    with torch.no_grad():
+        model.decoder.head[-1].project.weight.mul_(0.1)
+    return model
+
+
 @pytest.mark.parametrize("settings", SHAPES)
-def test_forward_with_num_levels_decodes_prefixes(settings):
-    model, pixel_values = make(**settings), pictures(5)
-    total = model.config.num_levels
-    num_levels = torch.arange(5) % total + 1
-    output = model(pixel_values, num_levels)
-    codes = model.encode(pixel_values)
+def test_training_sees_what_decoding_gives(settings):
+    num_prefixes = len(settings.get("strides", ["image", 8, 4])) - 1
+    model, pixel_values = dim(make(**settings, prefix_weights=[0.5, 0.25, 2.0][:num_prefixes])), pictures(5)
+    output, codes = model(pixel_values), model.encode(pixel_values)
     assert all(equal(output.codes, codes))
-    for row, count in enumerate(num_levels.tolist()):
-        single = model.decode([level[row : row + 1] for level in codes], count)
-        torch.testing.assert_close(output.reconstruction[row : row + 1].clamp(-1, 1), single, rtol=1e-5, atol=1e-5)
-    # All pictures at once run the very same operations: training sees what decoding gives.
-    assert torch.equal(model(pixel_values).reconstruction.clamp(-1, 1), model.decode(codes))
+    assert torch.equal(output.reconstruction, model.decode(codes))
+    errors = [(model.decode(codes, count) - pixel_values).square().mean() for count in range(1, num_prefixes + 1)]
+    expected = sum(weight * error for weight, error in zip(model.config.prefix_weights, errors, strict=True))
+    torch.testing.assert_close(output.prefix_loss, torch.as_tensor(expected, dtype=torch.float32))
+    torch.testing.assert_close(
+        output.loss, output.distortion + output.prefix_loss + model.config.commitment_weight * output.commitment_loss
+    )
+
+
+def test_pictures_count_in_prefixes_as_told():
+    model, pixel_values = dim(make(prefix_weights=[0.5, 0.25])), pictures(3)
+    counts = torch.tensor([[0.0, 4.0], [0.0, 0.0], [0.0, 2.0]])
+    codes = model.encode(pixel_values)
+    errors = (model.decode(codes, 2) - pixel_values).square().mean((1, 2, 3))
+    output = model(pixel_values, counts)
+    assert output.prefix_loss.item() == pytest.approx(0.25 * float((counts[:, 1] * errors).sum()) / 3, rel=1e-5)
+    # A prefix that no picture counts in still reaches its parameters: under DDP other processes wait for them.
+    output.loss.backward()
+    assert all(absent.grad is not None for absent in model.decoder.absent)
+    torch.testing.assert_close(model(pixel_values, torch.ones(3, 2)).prefix_loss, model(pixel_values).prefix_loss)
+
+
+def test_vectors_of_absent_levels_learn_only_where_a_prefix_lacks_them():
+    for weights, learning in (([0, 0], [False, False]), ([0, 0.5], [False, True]), ([0.5, 0], [True, True])):
+        model = make(prefix_weights=weights)
+        model(pictures(2)).loss.backward()
+        assert [absent.grad is not None for absent in model.decoder.absent] == learning
+        assert [absent.requires_grad for absent in model.decoder.absent] == learning
+
+
+def test_a_prefix_of_weight_zero_is_not_decoded(monkeypatch):
+    model = make(prefix_weights=[0, 0.5])
+    decoded = []
+    decode = model.decoder.forward
+    monkeypatch.setattr(
+        model.decoder, "forward", lambda vectors, count: decoded.append(count) or decode(vectors, count)
+    )
+    model(pictures(2))
+    assert decoded == [3, 2]
 
 
 def test_a_batch_equals_its_pictures_one_by_one():
@@ -184,7 +223,7 @@ def test_integer_types_of_codes():
 
 
 def test_loss_is_distortion_and_weighted_commitment():
-    model, pixel_values = make(commitment_weight=0.5), pictures(4)
+    model, pixel_values = make(commitment_weight=0.5, prefix_weights=[0, 0]), pictures(4)
     output = model(pixel_values)
     distortion = (output.reconstruction - pixel_values).square().mean()
     assert output.distortion.item() == pytest.approx(distortion.item())
@@ -210,7 +249,7 @@ def test_distortion_reaches_the_encoder_straight_through():
     # The same by hand: the decoder's gradient at the code vectors is the encoder's gradient at the latents.
     (level,) = model._quantize(pixel_values)
     vectors = level.quantized.detach().requires_grad_()
-    distortion = (model.decoder([vectors], None) - pixel_values).square().mean()
+    distortion = (model.decoder([vectors], 1) - pixel_values).square().mean()
     (gradient,) = torch.autograd.grad(distortion, vectors)
     feature = model.encoder.features(pixel_values)[0]
     torch.testing.assert_close(projection.bias.grad, gradient.sum((0, 2, 3)))
@@ -221,15 +260,15 @@ def test_distortion_reaches_the_encoder_straight_through():
 
 def test_every_trainable_parameter_learns():
     model = make().train()
-    model(pictures(4), torch.tensor([1, 2, 3, 3])).loss.backward()
+    model(pictures(4)).loss.backward()
     without = [name for name, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
     assert without == []
     assert {name.split(".")[0] for name, p in model.named_parameters() if not p.requires_grad} == {"codebooks"}
 
 
 def test_absent_levels_send_no_gradient():
-    model = make()
-    model(pictures(2), torch.tensor([1, 1])).distortion.backward()
+    model = make(prefix_weights=[1, 0])
+    model(pictures(2)).prefix_loss.backward()
     gradients = [model.get_parameter(f"encoder.to_latents.{level}.weight").grad for level in range(3)]
     assert [gradient is not None and bool(gradient.any()) for gradient in gradients] == [True, False, False]
 
@@ -287,7 +326,7 @@ def test_shared_latents_receive_the_gradient_of_the_distortion_once(estimator):
     # By hand: the decoder's gradient at the first level's vectors, through that level's estimator alone.
     levels = model._quantize(pixel_values)
     vectors = [level.quantized.detach().requires_grad_() for level in levels]
-    distortion = (model.decoder(vectors, None) - pixel_values).square().mean()
+    distortion = (model.decoder(vectors, 3) - pixel_values).square().mean()
     (gradient,) = torch.autograd.grad(distortion, vectors[0])
     latents = levels[0].latents.clone().requires_grad_()
     (model._codebooks()[0].quantize(latents).quantized * gradient).sum().backward()
@@ -307,11 +346,10 @@ def test_every_residual_level_pulls_at_the_shared_latents_by_its_own_commitment(
 
 
 def test_every_residual_level_lowers_the_error_of_the_latents():
-    model, pixel_values = make(strides=[4, 4, 4], hidden_size=16), pictures(8, seed=3)
+    model, pixel_values = make(strides=[4, 4, 4], hidden_size=16, prefix_weights=[1, 1]), pictures(8, seed=3)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
-    num_levels = torch.arange(8) % 3 + 1
     for _ in range(40):
-        output = model(pixel_values, num_levels)
+        output = model(pixel_values)
         optimizer.zero_grad()
         output.loss.backward()
         optimizer.step()

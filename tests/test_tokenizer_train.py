@@ -20,9 +20,7 @@ from pictogram.tokenizer import train
 from pictogram.tokenizer.batches import process_slice
 from pictogram.tokenizer.checkpoints import MetricsLog, TrainingFolder
 from pictogram.tokenizer.command_line import new_app, run_command
-from pictogram.tokenizer.images import load_pixels
 from pictogram.tokenizer.loading import load_image_tokenizer
-from pictogram.tokenizer.start import new_start
 from pictogram.tokenizer.train import TokenizerTrainingConfig, run_training, train_tokenizer
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")
@@ -37,7 +35,7 @@ TINY = {
     "num_steps": 12,
     "batch_size": 8,
     "warmup_steps": 2,
-    "prefix_dropout": "0.2",
+    "prefix_weights": "0.2",
     "checkpoint_every": 4,
     "log_every": 1,
 }
@@ -105,7 +103,7 @@ def test_what_a_run_leaves(finished):
     names = {path.name for path in finished.iterdir()}
     assert names == {*RESULTS, "run.json", "reconstructions-00000012.png"}
     loaded = load_image_tokenizer(finished)
-    assert loaded.model.config.prefix_dropout == [0.2, 0.2]
+    assert loaded.model.config.prefix_weights == [0.2, 0.2]
     assert loaded.processor.size == {"height": 16, "width": 16}
     summary = read_json(finished / "complete.json")
     assert summary["steps"] == 12
@@ -114,7 +112,7 @@ def test_what_a_run_leaves(finished):
     assert len(summary["train"]["psnr"]) == len(summary["train"]["usage"]) == len(summary["train"]["perplexity"]) == 3
     lines = MetricsLog.read(finished / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 13))
-    assert all(line.keys() == {"step", "loss", "distortion", "commitment_loss"} for line in lines)
+    assert all(line.keys() == {"step", "loss", "distortion", "prefix_loss", "commitment_loss"} for line in lines)
 
 
 def test_it_learns(finished, image_folder, tmp_path):
@@ -213,8 +211,9 @@ def witness(folder: Path) -> Path:
     return folder
 
 
-def test_two_processes_train_like_one(image_folder, tmp_path):
-    one = tiny(image_folder, tmp_path / "one", num_steps=20)
+@pytest.mark.parametrize("prefix_weights", ["0.2", "0,0.2"])
+def test_two_processes_train_like_one(prefix_weights, image_folder, tmp_path):
+    one = tiny(image_folder, tmp_path / "one", num_steps=20, prefix_weights=prefix_weights)
     two = dataclasses.replace(one, output=str(tmp_path / "two"))
     train_tokenizer(one)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -238,22 +237,6 @@ def test_a_batch_that_the_processes_cannot_share(image_folder, tmp_path, monkeyp
 
 
 # Parts
-
-
-@pytest.mark.parametrize(("strides", "sizes"), [("image,8,4", "4,8,8"), ("8", "4"), ("8,4", "4,4")])
-def test_prefixes_are_drawn_by_their_shares(strides, sizes, image_folder, tmp_path):
-    config = tiny(image_folder, tmp_path, strides=strides, codebook_sizes=sizes, batch_size=1000, prefix_dropout="0.2")
-    start = new_start(config)
-    dataset, _ = load_pixels(config.data, config.split, start.processor)
-    folder = TrainingFolder(config.output, config.settings())
-    trainer = train._Trainer(config, start, folder, dataset)
-    draws = torch.cat([trainer._draw_num_levels(step) for step in range(20)])
-    shares = torch.bincount(draws).double() / len(draws)
-    total = len(strides.split(","))
-    expected = [0, *[0.2] * (total - 1), 1 - 0.2 * (total - 1)]
-    assert shares.tolist() == pytest.approx(expected, abs=0.01)
-    assert torch.equal(trainer._draw_num_levels(7), trainer._draw_num_levels(7))
-    assert total == 1 or not torch.equal(trainer._draw_num_levels(7), trainer._draw_num_levels(8))
 
 
 def test_more_pictures_a_batch_than_there_are(image_folder, tmp_path):
@@ -303,7 +286,7 @@ def test_other_settings_are_refused_and_reporting_may_change(finished, image_fol
         ({"codebook_sizes": "4,8"}, "one codebook size per stride"),
         ({"strides": "image,8,3"}, "multiple of the next one"),
         ({"image_size": 20}, "multiples of 8 pixels"),
-        ({"prefix_dropout": "0.5"}, "sum below 1"),
+        ({"prefix_weights": "0.5,-1"}, "2 finite weights >= 0"),
         ({"data": "/nowhere/at/all"}, "does not exist"),
         ({"split": "nonsense"}, "no split 'nonsense'"),
     ],

@@ -7,12 +7,12 @@ from pictogram.tokenizer.training_config import TokenizerTrainingConfig
 def test_shapes_and_constants_reach_the_model():
     config = TokenizerTrainingConfig(
         image_size=64, num_channels=1, strides="image, 16,8", codebook_sizes="4,8, 8", quantizer="l2", codebook_dim=8,
-        gradient_estimator="rotation", commitment_weight=0.5, prefix_dropout="0.1, 0.2",
+        gradient_estimator="rotation", commitment_weight=0.5, prefix_weights="0.1, 0.2",
     ).model_config()  # fmt: skip
     assert (config.strides, config.codebook_sizes) == (["image", 16, 8], [4, 8, 8])
     assert (config.image_size, config.num_channels, config.codebook_dim) == (64, 1, 8)
     assert (config.quantizer, config.gradient_estimator, config.commitment_weight) == ("l2", "rotation", 0.5)
-    assert config.prefix_dropout == [0.1, 0.2]
+    assert config.prefix_weights == [0.1, 0.2]
 
 
 def test_the_processor_of_grey_padded_pictures():
@@ -51,10 +51,10 @@ def test_mistakes(settings, message):
 
 def test_shapes_of_a_continued_model_cannot_be_changed():
     found = TokenizerTrainingConfig(hidden_size=48, strides="image,8", codebook_sizes="4,8").model_config()
-    continued = TokenizerTrainingConfig(start_from="there", commitment_weight=1.0, prefix_dropout="0.2")
+    continued = TokenizerTrainingConfig(start_from="there", commitment_weight=1.0, prefix_weights="0.2")
     config = continued.continued_config(found)
     assert (config.hidden_size, config.strides, config.codebook_sizes) == (48, ["image", 8], [4, 8])
-    assert (config.commitment_weight, config.prefix_dropout) == (1.0, [0.2])
+    assert (config.commitment_weight, config.prefix_weights) == (1.0, [0.2])
     same = TokenizerTrainingConfig(start_from="there", hidden_size=48).continued_config(found)
     assert same.hidden_size == 48
     with pytest.raises(InputError, match="hidden_size is 48 in there and stays so, got 64"):
@@ -62,9 +62,13 @@ def test_shapes_of_a_continued_model_cannot_be_changed():
 
 
 @pytest.mark.parametrize(
-    ("shares", "message"),
-    [("0.1,0.1,0.1", "needs 2 shares"), ("a", "prefix_dropout must be numbers, got 'a'"), ("0.5", "sum below 1")],
+    ("weights", "message"),
+    [
+        ("0.1,0.1,0.1", "needs 2 finite weights"),
+        ("a", "prefix_weights must be numbers, got 'a'"),
+        ("-0.5", "needs 2 finite weights"),
+    ],
 )
-def test_shares_that_do_not_fit_the_levels(shares, message):
+def test_prefix_weights_that_do_not_fit_the_levels(weights, message):
     with pytest.raises(InputError, match=message):
-        TokenizerTrainingConfig(prefix_dropout=shares).model_config()
+        TokenizerTrainingConfig(prefix_weights=weights).model_config()

@@ -41,6 +41,31 @@ def global_batch(num_rows: int, batch_size: int, seed: int, step: int) -> list[i
     return rows
 
 
+def prefix_counts(step: int, batch_size: int, num_prefixes: int, share: float) -> torch.Tensor:
+    """How often each picture of global batch `step` counts in the error of each prefix: 1 / share or 0, 1 on average.
+
+    The pictures that count are spread evenly over the batch, so over the processes, and every prefix has its own.
+
+    Args:
+        step: counted from 0.
+        batch_size: pictures of the global batch.
+        num_prefixes: proper prefixes of the levels.
+        share: of the pictures that count, above 0 and at most 1.
+
+    Returns:
+        (batch_size, num_prefixes) float32.
+
+    Example:
+        >>> prefix_counts(0, batch_size=4, num_prefixes=2, share=0.5).T
+        tensor([[0., 2., 0., 2.],
+                [2., 0., 2., 0.]])
+    """
+    positions = step * batch_size + torch.arange(batch_size, dtype=torch.float64)[:, None]
+    positions = positions + torch.arange(num_prefixes)
+    counts = ((positions + 1) * share).floor() - (positions * share).floor()  # 0 or 1
+    return (counts / share).float()
+
+
 def process_slice(batch_size: int, process_index: int, num_processes: int) -> slice:
     """The part of a global batch that belongs to one process.
 

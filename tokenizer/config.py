@@ -44,12 +44,12 @@ class ImageTokenizerConfig(PreTrainedConfig):
         commitment_weight: beta of the VQ-VAE loss (van den Oord et al. 2017, eq. 3); pulls latents to their code.
         codebook_decay: decay per step of the codebook statistics (eq. 6-8 of the same paper).
         revival_threshold: a code whose share of the assignments falls below this fraction of 1/K is replaced.
-        prefix_dropout: share of training pictures decoded from levels 0..i alone, for each i but the last
-            (nested dropout, Rippel et al. 2014). The rest are decoded from all levels.
+        prefix_weights: of the squared error of what levels 0..i alone decode to, for each i but the last, beside 1 for
+            all levels. A prefix of weight 0 is not trained, and decodes to nothing sensible.
 
     Raises:
-        InputError: strides, codebooks or shares that do not fit together, or a size below 1. A value of a wrong type is
-            refused by `strict` itself.
+        InputError: strides, codebooks or weights that do not fit together, or a size below 1. A value of a wrong type
+            is refused by `strict` itself.
 
     Example:
         >>> config = ImageTokenizerConfig(strides=["image", 8, 4], codebook_sizes=[64, 256, 256])
@@ -74,19 +74,19 @@ class ImageTokenizerConfig(PreTrainedConfig):
     commitment_weight: int | float = 0.25
     codebook_decay: int | float = 0.99
     revival_threshold: int | float = 0.05
-    prefix_dropout: list[int | float] | tuple[int | float, ...] | None = None
+    prefix_weights: list[int | float] | tuple[int | float, ...] | None = None
 
     def __post_init__(self, **kwargs):
         self.strides = list(self.strides)
         self.codebook_sizes = list(self.codebook_sizes)
-        if self.prefix_dropout is None:
-            self.prefix_dropout = [0.08] * (len(self.strides) - 1)
-        self.prefix_dropout = list(self.prefix_dropout)
+        if self.prefix_weights is None:
+            self.prefix_weights = [0.1] * (len(self.strides) - 1)
+        self.prefix_weights = list(self.prefix_weights)
         self.validate_architecture()  # `strict` calls it again, but wraps its error in one that is no InputError
         super().__post_init__(**kwargs)
 
     def validate_architecture(self):
-        """Checks that levels, strides and shares fit together."""
+        """Checks that levels, strides and weights fit together."""
         for name in ("image_size", "num_channels", "codebook_dim", "patch_size", "hidden_size", "expansion"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
@@ -96,10 +96,13 @@ class ImageTokenizerConfig(PreTrainedConfig):
             raise InputError(f"codebook_decay must be at least 0 and below 1, got {self.codebook_decay}")
         self._validate_levels()
         self._validate_quantizer()
-        shares = self.prefix_dropout or []
-        if len(shares) != self.num_levels - 1 or not all(share >= 0 for share in shares) or not sum(shares) < 1:
+        for name in ("commitment_weight", "entropy_weight", "revival_threshold"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
+        weights = self.prefix_weights or []
+        if len(weights) != self.num_levels - 1 or not all(0 <= weight < math.inf for weight in weights):
             raise InputError(
-                f"prefix_dropout needs {self.num_levels - 1} shares >= 0 with a sum below 1, got {self.prefix_dropout}"
+                f"prefix_weights needs {self.num_levels - 1} finite weights >= 0, got {self.prefix_weights}"
             )
 
     def _validate_levels(self):

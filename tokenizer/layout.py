@@ -143,6 +143,13 @@ def as_json(settings: Any) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(settings)))
 
 
+def encode_one_level(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+    """(B, C, H, W) -> (B, H/f, W/f) codes of a VQ model of transformers, whose own `encode` returns them flat."""
+    stride = 2 ** (model.encoder.num_resolutions - 1)
+    batch_size, _, height, width = pixel_values.shape
+    return model.encode(pixel_values).image_tokens.view(batch_size, height // stride, width // stride)
+
+
 def check_multipliers(name: str, multipliers: Sequence[int]) -> None:
     """Checks the channel multipliers of a chain of grids: one or more, each at least 1."""
     if not multipliers or min(multipliers) < 1:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from transformers.models.chameleon.configuration_chameleon import ChameleonVQVAEConfig
@@ -15,7 +15,7 @@ from transformers.models.chameleon.modeling_chameleon import ChameleonVQVAE
 
 from ..hub.errors import InputError
 from .interface import ImageCodes
-from .layout import LayoutShape, TokenizerLayout, as_json, check_multipliers, read_settings
+from .layout import LayoutShape, TokenizerLayout, as_json, check_multipliers, encode_one_level, read_settings
 
 _SCALE = 255 * 0.0078
 """Chameleon's pixels are 8-bit values times 0.0078, minus 1: from -1 to 0.989."""
@@ -74,12 +74,7 @@ class ChameleonLayout(TokenizerLayout):
 
     def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
         """(B, C, H, W) -> one level (B, H/f, W/f)."""
-        stride = 2 ** (self.model.encoder.num_resolutions - 1)
-        batch_size, _, height, width = pixel_values.shape
-        codes = (
-            cast(Any, self.model).encode(pixel_values).image_tokens
-        )  # (B H/f W/f,); transformers' type hints are wrong
-        return (codes.view(batch_size, height // stride, width // stride),)
+        return (encode_one_level(self.model, pixel_values),)
 
     def decode(self, codes: Sequence[torch.Tensor], num_levels: int) -> torch.Tensor:
         """There is no decoder.

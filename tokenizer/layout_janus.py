@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -16,7 +16,7 @@ from transformers.models.janus.configuration_janus import JanusVQVAEConfig
 from transformers.models.janus.modeling_janus import JanusVQVAE
 
 from .interface import ImageCodes
-from .layout import LayoutShape, TokenizerLayout, as_json, check_multipliers, read_settings
+from .layout import LayoutShape, TokenizerLayout, as_json, check_multipliers, encode_one_level, read_settings
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,7 @@ class JanusLayout(TokenizerLayout):
 
     def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
         """(B, C, H, W) -> one level (B, H/f, W/f)."""
-        stride = 2 ** (self.model.encoder.num_resolutions - 1)
-        batch_size, _, height, width = pixel_values.shape
-        codes = (
-            cast(Any, self.model).encode(pixel_values).image_tokens
-        )  # (B H/f W/f,); transformers' type hints are wrong
-        return (codes.view(batch_size, height // stride, width // stride),)
+        return (encode_one_level(self.model, pixel_values),)
 
     def decode(self, codes: Sequence[torch.Tensor], num_levels: int) -> torch.Tensor:
         """One level -> (B, C, H, W)."""

@@ -2,8 +2,8 @@
 
 Razavi et al. 2019 (arXiv:1906.00446): the encoder works bottom-up, then each level is quantized given the coarser ones,
 and the decoder reads all levels. Two things are added: level 0 may be one code for the whole image, and training
-decodes part of the batch from the coarse levels alone (nested dropout, Rippel et al. 2014), so that a few codes already
-make a picture.
+decodes every picture from each prefix of the levels as well, so that a few codes already make a picture. That is nested
+dropout (Rippel et al. 2014) with its expectation computed instead of sampled.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class ImageTokenizerOutput(ModelOutput):
     """What `ImageTokenizer.forward` returns.
 
     Attributes:
-        loss: scalar, distortion + commitment_weight * commitment_loss + codebook_loss.
+        loss: scalar, distortion + prefix_loss + commitment_weight * commitment_loss + codebook_loss.
         distortion: scalar, mean squared error of pixel values in [-1, 1].
+        prefix_loss: scalar, the mean squared errors of the proper prefixes' pictures, weighted and summed.
         commitment_loss: scalar, summed over levels, unweighted.
         codebook_loss: scalar, summed over levels; zero for codebooks that do not learn by gradient.
         reconstruction: (B, C, H, W) in about [-1, 1], not clamped.
@@ -44,6 +45,7 @@ class ImageTokenizerOutput(ModelOutput):
 
     loss: torch.Tensor | None = None
     distortion: torch.Tensor | None = None
+    prefix_loss: torch.Tensor | None = None
     commitment_loss: torch.Tensor | None = None
     codebook_loss: torch.Tensor | None = None
     reconstruction: torch.Tensor | None = None
@@ -154,14 +156,14 @@ class Decoder(nn.Module):
             ChannelNorm(config.hidden_size), Upsample(config.hidden_size, config.num_channels, config.patch_size)
         )
 
-    def forward(self, vectors: Sequence[torch.Tensor], num_levels: torch.Tensor | None) -> torch.Tensor:
-        """One (B, D, h_l, w_l) per level, and how many coarse levels to use per picture (B,) -> (B, C, H, W)."""
+    def forward(self, vectors: Sequence[torch.Tensor], num_levels: int) -> torch.Tensor:
+        """One (B, D, h_l, w_l) per level, and how many coarse levels to use -> (B, C, H, W)."""
         hidden = None
         for level, step in enumerate(self.steps):
-            said = cast(LevelStep, step).say(vectors[level], next_grid(vectors, level))
-            if num_levels is not None and level:
-                absent = self.absent[level - 1][:, None, None]
-                said = torch.where((num_levels > level)[:, None, None, None], said, absent)
+            if level < num_levels:
+                said = cast(LevelStep, step).say(vectors[level], next_grid(vectors, level))
+            else:
+                said = self.absent[level - 1][:, None, None]
             hidden = step(hidden, said)
         return self.head(self.body(hidden))
 
@@ -200,6 +202,9 @@ class ImageTokenizer(PreTrainedModel):
         self.encoder = Encoder(config, dims)
         self.codebooks = nn.ModuleList(quantizers)
         self.decoder = Decoder(config, dims)
+        for level, absent in enumerate(self.decoder.absent, 1):
+            # Without a trained prefix that lacks the level it never gets a gradient, for which DDP would wait.
+            absent.requires_grad_(any(self._prefix_weights()[:level]))
         self.post_init()
 
     @torch.no_grad()
@@ -217,28 +222,51 @@ class ImageTokenizer(PreTrainedModel):
             module.reset()
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.Tensor, num_levels: torch.Tensor | None = None) -> ImageTokenizerOutput:
+    def forward(self, pixel_values: torch.Tensor, prefix_counts: torch.Tensor | None = None) -> ImageTokenizerOutput:
         """Reconstructs pictures, with the training loss.
 
         Args:
             pixel_values: (B, C, H, W) in [-1, 1].
-            num_levels: (B,) how many coarse levels each picture is decoded from; None decodes from all.
+            prefix_counts: (B, L - 1) how often each picture counts in each proper prefix's mean squared error; where it
+                does not count, it is not decoded. None counts every picture once.
         """
         levels = self._quantize(pixel_values)
-        reconstruction = self.decoder([level.quantized for level in levels], num_levels)
+        vectors = [level.quantized for level in levels]
+        reconstruction = self.decoder(vectors, len(vectors))
         distortion = F.mse_loss(reconstruction.float(), pixel_values.float())
+        prefix_loss = self._prefix_loss(vectors, pixel_values, prefix_counts)
         commitment_loss = torch.stack([level.commitment_loss for level in levels]).sum()
         learned = [level.codebook_loss for level in levels if level.codebook_loss is not None]
         codebook_loss = torch.stack(learned).sum() if learned else torch.zeros_like(distortion)
         return ImageTokenizerOutput(
-            loss=distortion + self.config.commitment_weight * commitment_loss + codebook_loss,
+            loss=distortion + prefix_loss + self.config.commitment_weight * commitment_loss + codebook_loss,
             distortion=distortion,
+            prefix_loss=prefix_loss,
             commitment_loss=commitment_loss,
             codebook_loss=codebook_loss,
             reconstruction=reconstruction,
             codes=tuple(level.indices for level in levels),
             latents=tuple(level.latents for level in levels),
         )
+
+    def _prefix_loss(
+        self, vectors: Sequence[torch.Tensor], pixel_values: torch.Tensor, counts: torch.Tensor | None
+    ) -> torch.Tensor:
+        loss = torch.zeros((), device=pixel_values.device)
+        if counts is None:
+            counts = pixel_values.new_ones(len(pixel_values), self.config.num_levels - 1)
+        for num_levels, weight in enumerate(self._prefix_weights(), 1):
+            if weight:
+                rows = counts[:, num_levels - 1].nonzero().squeeze(1)
+                if not len(rows):  # one that counts 0: all processes must give gradients to the same parameters
+                    rows = rows.new_zeros(1)
+                prefix = self.decoder([level[rows] for level in vectors], num_levels)
+                errors = (prefix.float() - pixel_values[rows].float()).square().mean((1, 2, 3))  # (rows,)
+                loss = loss + weight * (counts[rows, num_levels - 1] * errors).sum() / len(counts)
+        return loss
+
+    def _prefix_weights(self) -> Sequence[float]:
+        return self.config.prefix_weights or ()
 
     @torch.no_grad()
     def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
@@ -274,8 +302,7 @@ class ImageTokenizer(PreTrainedModel):
         used = self.config.num_levels if num_levels is None else num_levels
         codes = complete_codes(codes, used, self.config)
         vectors = [codebook.vectors(level) for codebook, level in zip(self._codebooks(), codes, strict=True)]
-        kept = torch.full((len(codes[0]),), used, device=codes[0].device)
-        return self.decoder(vectors, kept).clamp(-1, 1)
+        return self.decoder(vectors, used).clamp(-1, 1)
 
     def code_vectors(self, level: int) -> torch.Tensor:
         """(K, D) float32: the vector of every code of a level."""

@@ -17,7 +17,7 @@ from torch import nn
 from ..hub.files import atomic_files, read_json
 from ..hub.fingerprint import fingerprint
 from .accelerators import finish, start_accelerator
-from .batches import derived_generator, global_batch, permutation, process_slice
+from .batches import global_batch, permutation, prefix_counts, process_slice
 from .checkpoints import MetricsLog, TrainingFolder
 from .command_line import command, run_command
 from .evaluation import evaluate_tokenizer
@@ -36,6 +36,9 @@ from .training_config import TokenizerTrainingConfig
 _NUM_START_IMAGES = 1024
 _NUM_START_PIXELS = 1 << 24
 """The k-means start looks at so many pictures, or at fewer large ones, which go through the encoder at once."""
+
+_LOGGED = ("loss", "distortion", "prefix_loss", "commitment_loss")
+"""What of the model's output goes into the log."""
 
 _NUM_EVALUATED = 10_000
 """Most training pictures that the figures at the end are taken from."""
@@ -138,8 +141,9 @@ class _Trainer:
         config = self.config
         rows = global_batch(len(self.dataset), config.batch_size, config.seed, step)[self.share]
         pixel_values = self.dataset.pixels(rows).to(self.accelerator.device)
-        num_levels = self._draw_num_levels(step)[self.share].to(self.accelerator.device)
-        output, model = self.model(pixel_values, num_levels), self.accelerator.unwrap_model(self.model)
+        model = self.accelerator.unwrap_model(self.model)
+        counts = prefix_counts(step, config.batch_size, model.config.num_levels - 1, config.prefix_share)
+        output = self.model(pixel_values, counts[self.share].to(self.accelerator.device))
         terms = self.objective.terms(step, model, output, pixel_values)
         for optimizer in self.optimizers:
             optimizer.zero_grad()
@@ -152,19 +156,11 @@ class _Trainer:
         if "codebook" not in config.frozen_parts:
             model.update_codebooks(output)
         self.objective.learn(step, terms, output, pixel_values, rate)
-        return {name: output[name].detach() for name in ("loss", "distortion", "commitment_loss")} | terms.metrics()
+        return {name: output[name].detach() for name in _LOGGED} | terms.metrics()
 
     def _mean(self, value: torch.Tensor) -> float:
         """The mean over all processes, whose shares of the batch are equal."""
         return float(cast(torch.Tensor, self.accelerator.reduce(value, "mean")))
-
-    def _draw_num_levels(self, step: int) -> torch.Tensor:
-        """(batch_size,) how many coarse levels each picture of the global batch is decoded from: nested dropout."""
-        shares = self.accelerator.unwrap_model(self.model).config.prefix_dropout
-        draws = torch.rand(self.config.batch_size, generator=derived_generator(self.config.seed, "prefix", step))
-        bounds = torch.tensor([0.0, *shares]).cumsum(0)  # (L,)
-        prefix = torch.searchsorted(bounds, draws, right=True)  # 1..L: 1..L-1 are the prefixes, L is everything
-        return prefix
 
     def _draw(self, step: int) -> None:
         if not self.accelerator.is_main_process:

@@ -55,9 +55,11 @@ class TokenizerTrainingConfig:
     warmup_steps: int = option(50, "Steps of linear warm-up; a cosine follows.", at_least=0)
     weight_decay: float = option(0.01, "Decoupled weight decay.", at_least=0)
     max_grad_norm: float = option(1.0, "Gradient norm above which gradients are scaled down.", above=0)
-    prefix_dropout: str = option(
-        "0.08",
-        "Share of pictures decoded from each proper prefix of the levels: one for all, or one each, with commas.",
+    prefix_weights: str = option(
+        "0.1", "Weight of the error of each proper prefix of the levels: one for all, or one each, with commas."
+    )
+    prefix_share: float = option(
+        0.25, "Share of pictures that each proper prefix is decoded for; more is slower and less noisy.", above=0
     )
     revival_threshold: float = option(
         0.05, "A code used less than this fraction of the average is replaced.", at_least=0
@@ -86,6 +88,8 @@ class TokenizerTrainingConfig:
             raise InputError("freeze needs --from: an untrained part is not worth keeping")
         if set(self.frozen_parts) >= {"encoder", "decoder"}:
             raise InputError("encoder and decoder are both frozen: nothing is left to train")
+        if self.prefix_share > 1:
+            raise InputError(f"prefix_share must be at most 1, got {self.prefix_share}")
         if self.adversarial_weight:
             self._check_adversary()
         if self.mixed_precision == "fp16" and (self.optimizer == "muon" or self.adversarial_weight):
@@ -115,13 +119,13 @@ class TokenizerTrainingConfig:
         return ImageTokenizerConfig(
             strides=strides,
             codebook_sizes=[_integer("codebook_sizes", size) for size in _entries(self.codebook_sizes)],
-            prefix_dropout=self._prefix_shares(len(strides)),
+            prefix_weights=self._prefix_weights(len(strides)),
             **{name: getattr(self, name) for name in (*_SHAPES, *_TRAINING_CONSTANTS)},
         )
 
-    def _prefix_shares(self, num_levels: int) -> list[float]:
-        shares = [_number("prefix_dropout", share) for share in _entries(self.prefix_dropout)]
-        return shares * (num_levels - 1) if len(shares) == 1 else shares
+    def _prefix_weights(self, num_levels: int) -> list[float]:
+        weights = [_number("prefix_weights", weight) for weight in _entries(self.prefix_weights)]
+        return weights * (num_levels - 1) if len(weights) == 1 else weights
 
     def continued_config(self, found: ImageTokenizerConfig) -> ImageTokenizerConfig:
         """The configuration of a model that is trained on: its own shapes, our training constants.
@@ -135,7 +139,7 @@ class TokenizerTrainingConfig:
             if value not in (getattr(found, name), getattr(defaults, name)):
                 raise InputError(f"{name} is {getattr(found, name)} in {self.start_from} and stays so, got {value}")
         settings = found.to_dict() | {name: getattr(self, name) for name in _TRAINING_CONSTANTS}
-        settings["prefix_dropout"] = self._prefix_shares(found.num_levels)
+        settings["prefix_weights"] = self._prefix_weights(found.num_levels)
         return ImageTokenizerConfig.from_dict(settings)
 
     def image_processor(self) -> ImageTokenizerImageProcessorPil:
