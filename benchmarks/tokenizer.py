@@ -33,8 +33,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from pictogram import ImageTokenizer, ImageTokenizerConfig
 from pictogram.tokenizer.adapter import AdaptedTokenizer
 from pictogram.tokenizer.adapter_config import AdaptedTokenizerConfig
+from pictogram.tokenizer.batches import prefix_counts
 from pictogram.tokenizer.ema_codebook import EMACodebook
 from pictogram.tokenizer.quantizer import channels_last
+from pictogram.tokenizer.training_config import TokenizerTrainingConfig
 
 DIM = 64
 MOST_BYTES = 12e9
@@ -138,7 +140,7 @@ def encode_arms(sizes: Sizes) -> dict[str, Callable[[], Any]]:
 
 
 def train_arms(sizes: Sizes) -> dict[str, Callable[[], Any]]:
-    """One step of Adam each: forward, backward, optimizer, codebooks."""
+    """One step of Adam each: forward, backward, optimizer, codebooks; the preset's also decodes a share of prefixes."""
     pixel_values = smooth_pictures(sizes.train_batch_size, sizes.image_size)
     plain, preset = new_plain(sizes).train(), new_preset(sizes, pixel_values).train()
     plain_optimizer, preset_optimizer = (torch.optim.Adam(model.parameters(), 1e-4) for model in (plain, preset))
@@ -148,9 +150,11 @@ def train_arms(sizes: Sizes) -> dict[str, Callable[[], Any]]:
         plain.loss(pixel_values).backward()
         plain_optimizer.step()
 
+    counts = prefix_counts(0, len(pixel_values), preset.config.num_levels - 1, TokenizerTrainingConfig().prefix_share)
+
     def preset_step() -> None:
         preset_optimizer.zero_grad()
-        output = preset(pixel_values)
+        output = preset(pixel_values, counts)
         output.loss.backward()
         preset_optimizer.step()
         preset.update_codebooks(output)

@@ -2,8 +2,8 @@
 
 Razavi et al. 2019 (arXiv:1906.00446): the encoder works bottom-up, then each level is quantized given the coarser ones,
 and the decoder reads all levels. Two things are added: level 0 may be one code for the whole image, and training
-decodes every picture from each prefix of the levels as well, so that a few codes already make a picture. That is nested
-dropout (Rippel et al. 2014) with its expectation computed instead of sampled.
+decodes pictures from each prefix of the levels as well, so that a few codes already make a picture: nested dropout
+(Rippel et al. 2014), but every picture is decoded whole, too.
 """
 
 from __future__ import annotations
