@@ -254,10 +254,10 @@ def test_autocast_keeps_codes_legal_and_vectors_exact(quantizer, dtype):
 
 
 def gradients(quantizer: str, weight: float) -> tuple[float, float]:
-    """Norms of what the losses of the codes, without the distortion, send to the encoder and to the codebooks."""
+    """Norms of what the losses of the codes, without the distortions, send to the encoder and to the codebooks."""
     model, pixel_values = make(quantizer, commitment_weight=weight), pictures(4)
     output = model(pixel_values)
-    (output.loss - output.distortion).backward()
+    (output.loss - output.distortion - output.prefix_loss).backward()
     norms = []
     for part in (model.encoder, model.codebooks):
         found = [parameter.grad for parameter in part.parameters() if parameter.grad is not None]
@@ -280,7 +280,7 @@ def test_beta_weighs_the_gradient_of_the_encoder_only(quantizer):
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_the_loss_is_the_sum_of_its_parts(quantizer):
     output = make(quantizer, commitment_weight=0.7)(pictures(4))
-    expected = output.distortion + 0.7 * output.commitment_loss + output.codebook_loss
+    expected = output.distortion + output.prefix_loss + 0.7 * output.commitment_loss + output.codebook_loss
     torch.testing.assert_close(output.loss, expected)
     assert bool(output.codebook_loss) == (quantizer in ("l2", "lfq"))
     assert bool(output.commitment_loss) == (quantizer != "fsq")

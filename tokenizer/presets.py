@@ -16,7 +16,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "strides": "image,8,4",
         "codebook_sizes": "64,256,256",
         **_RECIPE,
-        "prefix_weights": "0.04,0.1",
+        "prefix_weights": "0.04,0.15",
         "prefix_share": 1.0,
         "num_steps": 8000,
     },
