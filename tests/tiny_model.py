@@ -7,6 +7,7 @@ import torch
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.ema_codebook import EMACodebook
 from pictogram.tokenizer.model import ImageCodes, ImageTokenizer
+from pictogram.tokenizer.objective import last_layer
 
 SHAPES = [
     {"strides": [8], "patch_size": 4},
@@ -53,5 +54,5 @@ def equal(first: ImageCodes, second: ImageCodes) -> list[bool]:
 def dim(model: ImageTokenizer) -> ImageTokenizer:
     """The same tokenizer with values that do not leave [-1, 1], where decoding clamps them."""
     with torch.no_grad():
-        model.decoder.head[-1].project.weight.mul_(0.1)
+        last_layer(model).mul_(0.1)
     return model
