@@ -38,7 +38,7 @@ class DemoConfig:
 
     output: str = option("pictogram-demo", "Folder for everything the demo makes; the same folder again goes on.")
     seed: int = seed_option()
-    tokenizer_steps: int = option(2500, "Training steps of the image tokenizer.", at_least=1)
+    tokenizer_steps: int = option(2100, "Training steps of the image tokenizer.", at_least=1)
     prior_steps: int = option(1500, "Training steps of the prior.", at_least=1)
     guidance_scale: float = option(1.2, "Guidance of the samples.", at_least=0)
 
@@ -59,7 +59,9 @@ class DemoConfig:
             hidden_size=128,
             num_blocks=1,
             num_steps=self.tokenizer_steps,
-            learning_rate=4e-3,
+            optimizer="muon",
+            learning_rate=8e-3,
+            commitment_weight=0.1,
             checkpoint_every=250,
             seed=self.seed,
         )
