@@ -20,7 +20,7 @@ from pictogram.tokenizer.distortion import mean_squared_error, psnr
 from pictogram.tokenizer.images import PixelDataset, load_pixels
 from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.pictures import picture_grid, save_picture
-from pictogram.tokenizer.reconstructions import reconstruct
+from pictogram.tokenizer.reconstructions import over_contents, reconstruct
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +33,7 @@ class Pictures:
         groups: the value of the column to group by, each; empty without one.
         originals: (N, C, H, W) whole numbers 0..255, float32.
         reconstructions: the same.
+        errors: (N,) mean squared errors, without the padding.
     """
 
     split: str
@@ -40,6 +41,7 @@ class Pictures:
     groups: list[str]
     originals: torch.Tensor
     reconstructions: torch.Tensor
+    errors: torch.Tensor
 
 
 def read(model: str, data: str, split: str, group: str) -> Pictures:
@@ -48,13 +50,18 @@ def read(model: str, data: str, split: str, group: str) -> Pictures:
     dataset, _ = load_pixels(data, split, loaded.processor)
     batches = list(reconstruct(loaded.model, dataset))
     decoded = [batch.prefixes[-1] for batch in batches]
-    assert all(pixels is not None for pixels in decoded), "this tokenizer does not decode"
+    if any(pixels is None for pixels in decoded):
+        raise InputError(f"{model} does not decode")
+    kept = [pixels for pixels in decoded if pixels is not None]
+    pairs = zip(batches, kept, strict=True)
+    errors = [over_contents(batch.boxes, mean_squared_error, batch.original, pixels) for batch, pixels in pairs]
     return Pictures(
         split,
         [dataset.source.captions(row)[0] for row in range(len(dataset))],
         group_names(dataset, group) if group else [],
         torch.cat([batch.original for batch in batches]),
-        torch.cat([pixels for pixels in decoded if pixels is not None]),
+        torch.cat(kept),
+        torch.cat(errors),
     )
 
 
@@ -88,14 +95,13 @@ def report(splits: list[Pictures]) -> dict[str, object]:
         own = torch.arange(start, start + len(pictures.names))
         start += len(pictures.names)
         rank = ranks(pictures.reconstructions, originals, own)
-        errors = mean_squared_error(pictures.reconstructions, pictures.originals)  # (N,)
         by_group = defaultdict(list)
-        for name, error in zip(pictures.groups, errors.tolist(), strict=False):
+        for name, error in zip(pictures.groups, pictures.errors.tolist(), strict=False):
             by_group[name].append(error)
         result[pictures.split] = {
             "num_images": len(pictures.names),
             "recognised": float((rank == 0).double().mean()),
-            "psnr": psnr(float(errors.mean())),
+            "psnr": psnr(float(pictures.errors.mean())),
             "psnr_by_group": {name: psnr(sum(e) / len(e)) for name, e in sorted(by_group.items())},
         }
         missed = rank.nonzero().squeeze(1).tolist()
@@ -105,12 +111,11 @@ def report(splits: list[Pictures]) -> dict[str, object]:
 
 def hardest_grid(splits: list[Pictures], most: int = 32) -> Image.Image:
     """Original and reconstruction of the pictures with the greatest error of all splits, worst first."""
-    errors = [mean_squared_error(pictures.reconstructions, pictures.originals) for pictures in splits]
     places = [(split, row) for split, pictures in enumerate(splits) for row in range(len(pictures.names))]
-    worst = torch.cat(errors).argsort(descending=True, stable=True)[:most].tolist()
+    worst = torch.cat([pictures.errors for pictures in splits]).argsort(descending=True, stable=True)[:most].tolist()
     shown = [(splits[places[place][0]], places[place][1]) for place in worst]
     pairs = [[as_image(p.originals[row]), as_image(p.reconstructions[row])] for p, row in shown]
-    titles = [[p.names[row], f"{psnr(float(errors[splits.index(p)][row])):.1f} dB"] for p, row in shown]
+    titles = [[p.names[row], f"{psnr(float(p.errors[row])):.1f} dB"] for p, row in shown]
     width = 4  # pairs in a line
     lines = range(0, len(pairs), width)
     return picture_grid(

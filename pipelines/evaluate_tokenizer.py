@@ -74,7 +74,7 @@ def evaluate_image_tokenizer(
     loaded = load_image_tokenizer(model)
     measured = _open(data, split, loaded.processor, max_images)
     # A single file is read whole whatever the split, so its "other" split would be the same pictures again.
-    is_same = reference_split == split or Path(data).is_file()
+    is_same = reference_split == split or Path(data).expanduser().is_file()
     reference = None if is_same else _open(data, reference_split, loaded.processor, max_images)
     if picture is not None:
         save_picture(_examples(loaded, measured.dataset), picture)

@@ -138,6 +138,16 @@ def test_parquet_file_and_folder(tmp_path):
     assert all_captions(load_image_source(str(folder), split="test")) == [["c"]]
 
 
+def test_a_file_name_that_occurs_twice_names_no_split(tmp_path):
+    columns = Features({"image": datasets.Image(), "caption": Value("string")})
+    table = Dataset.from_dict({"image": [None], "caption": [""]}, features=columns)
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        table.to_parquet(tmp_path / split / "data.parquet")
+    with pytest.raises(InputError, match="has no split 'data'; it has: test, train"):
+        load_image_source(str(tmp_path), "data")
+
+
 def test_one_of_several_test_sets_goes_by_its_own_name(tmp_path):
     for name in ("train-00000-of-00001", "test_unseen", "test_composition"):
         write_parquet(tmp_path / f"{name}.parquet", {"caption": [name]})

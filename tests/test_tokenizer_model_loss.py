@@ -4,6 +4,7 @@ import pytest
 import torch
 from tiny_model import SHAPES, dim, ema_codebooks, equal, make, pictures
 
+from pictogram.hub.errors import InputError
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.model import ImageTokenizer
 
@@ -37,6 +38,12 @@ def test_pictures_count_in_prefixes_as_told():
     output.loss.backward()
     assert all(absent.grad is not None for absent in model.decoder.absent)
     torch.testing.assert_close(model(pixel_values, torch.ones(3, 2)).prefix_loss, model(pixel_values).prefix_loss)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 1), (3, 3), (3,), (4, 2)], ids=str)
+def test_counts_of_another_shape(shape):
+    with pytest.raises(InputError, match=r"prefix_counts must be \(3, 2\)"):
+        make()(pictures(3), torch.ones(shape))
 
 
 def test_vectors_of_absent_levels_learn_only_where_a_prefix_lacks_them():
@@ -199,3 +206,10 @@ def test_every_residual_level_lowers_the_error_of_the_latents():
     errors = [float(grid.square().mean()) for grid in left]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.5 * errors[1]
+
+
+@pytest.mark.parametrize("strides", [["image", 8, 8], [8, 8], [8, 4, 4], [8, 8, 4], [4, 4, 4]], ids=str)
+def test_residual_levels_leave_no_parameter_without_gradient(strides):
+    model = make(strides=strides)
+    model(pictures(4)).loss.backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []

@@ -45,7 +45,7 @@ TINY = {
 }
 ADVERSARY = {"adversarial_weight": 0.3, "adversarial_start": 3, "adversarial_ramp": 4}
 ADVERSARIAL = {"adversarial_loss", "adversarial_scale", "discriminator_loss"}
-ALWAYS = {"step", "loss", "distortion", "prefix_loss", "commitment_loss"}
+ALWAYS = {"step", "loss", "distortion", "prefix_loss", "commitment_loss", "codebook_loss"}
 
 
 class Killed(BaseException):
@@ -203,7 +203,7 @@ def test_metrics_name_what_is_on(image_folder, tmp_path):
     lines = metrics(tmp_path)
     assert all(line.keys() == ALWAYS | {"perceptual_loss"} for line in lines[:3])
     assert all(line.keys() == ALWAYS | {"perceptual_loss"} | ADVERSARIAL for line in lines[3:])
-    assert list(lines[0])[:5] == ["step", "loss", "distortion", "prefix_loss", "commitment_loss"]
+    assert list(lines[0])[:6] == ["step", "loss", "distortion", "prefix_loss", "commitment_loss", "codebook_loss"]
     assert all(line["adversarial_scale"] > 0 for line in lines[3:])
 
 

@@ -291,3 +291,10 @@ def test_every_quantizer_is_one():
         for built in make(quantizer)._codebooks():
             assert isinstance(built, Quantizer)
             assert channels_last(built.vectors(torch.zeros(1, 1, 1, dtype=torch.int64))).shape == (1, built.dim)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+def test_half_precision_weights(quantizer):
+    model = make(quantizer).to(torch.bfloat16).eval()
+    codes = model.encode(pictures(2).bfloat16())
+    assert model.decode(codes).isfinite().all()

@@ -112,7 +112,7 @@ def test_what_a_run_leaves(finished):
     assert len(summary["train"]["psnr"]) == len(summary["train"]["usage"]) == len(summary["train"]["perplexity"]) == 3
     lines = MetricsLog.read(finished / "metrics.jsonl")
     assert [line["step"] for line in lines] == list(range(1, 13))
-    assert all(line.keys() == {"step", "loss", "distortion", "prefix_loss", "commitment_loss"} for line in lines)
+    assert all(line.keys() == {"step", *train._LOGGED} for line in lines)
 
 
 def test_it_learns(finished, image_folder, tmp_path):
@@ -211,9 +211,9 @@ def witness(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("prefix_weights", ["0.2", "0,0.2"])
-def test_two_processes_train_like_one(prefix_weights, image_folder, tmp_path):
-    one = tiny(image_folder, tmp_path / "one", num_steps=20, prefix_weights=prefix_weights)
+@pytest.mark.parametrize("settings", [{}, {"prefix_weights": "0,0.2"}, {"strides": "image,8,8"}], ids=str)
+def test_two_processes_train_like_one(settings, image_folder, tmp_path):
+    one = tiny(image_folder, tmp_path / "one", num_steps=20, **settings)
     two = dataclasses.replace(one, output=str(tmp_path / "two"))
     train_tokenizer(one)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]

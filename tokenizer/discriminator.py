@@ -20,8 +20,6 @@ _SMALLEST_NORM = 1e-6
 """Added to the norm that `adaptive_weight` divides by; delta in the paper."""
 _LARGEST_WEIGHT = 1e4
 """Greatest adaptive weight."""
-_GAIN = 1024.0
-"""Its gradients pass the decoder so many times larger: those of a mean over pixels would vanish in half precision."""
 
 
 class PatchDiscriminator(nn.Module):
@@ -117,6 +115,6 @@ def adaptive_weight(
     """
     norms = []
     for loss in (reconstruction_loss, adversarial_term):
-        (gradient,) = torch.autograd.grad(loss, last_layer, torch.full_like(loss, _GAIN), retain_graph=True)
-        norms.append(mean(gradient / _GAIN).norm())
+        (gradient,) = torch.autograd.grad(loss, last_layer, retain_graph=True)
+        norms.append(mean(gradient).norm())
     return (norms[0] / (norms[1] + _SMALLEST_NORM)).clamp(max=_LARGEST_WEIGHT)

@@ -70,7 +70,7 @@ def import_tokenizer(
     size = {"height": config.image_size, "width": config.image_size}
     with atomic_files(output) as files:
         model.save_pretrained(files)
-        ImageTokenizerImageProcessorPil(size=size).save_pretrained(files)
+        ImageTokenizerImageProcessorPil(size=size, num_channels=config.num_channels).save_pretrained(files)
     return load_image_tokenizer(output)
 
 

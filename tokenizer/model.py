@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.utils import ModelOutput, can_return_tuple
 
+from ..hub.errors import InputError
 from .checks import check_pixels, complete_codes
 from .config import ImageTokenizerConfig
 from .interface import ImageCodes
@@ -104,6 +105,7 @@ class LevelStep(nn.Module):
 
     def say(self, vectors: torch.Tensor, next_grid: tuple[int, int]) -> torch.Tensor:
         """(B, D, h_l, w_l) code vectors -> (B, C, h, w) features; a whole-image code speaks on `next_grid` at once."""
+        vectors = vectors.to(next(self.parameters()).dtype)  # quantizers may speak float32 whatever the weights are
         return self.broadcast(vectors, next_grid) if self.is_image_level else self.read(vectors)
 
     def forward(self, hidden: torch.Tensor | None, said: torch.Tensor) -> torch.Tensor:
@@ -134,7 +136,9 @@ class Encoder(nn.Module):
     def __init__(self, config: ImageTokenizerConfig, dims: Sequence[int]):
         super().__init__()
         self.features = Features(config)
-        self.context = level_steps(config, dims, config.spatial_strides[-1])[:-1]
+        # What the codes so far say is read by every later level but residual ones, so trailing ones need no step.
+        last = max(level for level in range(config.num_levels) if not config.is_residual(level))
+        self.context = level_steps(config, dims, config.spatial_strides[-1])[:last]
         self.to_latents = nn.ModuleList(
             nn.Identity()  # its latents are what the level before it leaves over
             if config.is_residual(level)
@@ -229,6 +233,9 @@ class ImageTokenizer(PreTrainedModel):
             pixel_values: (B, C, H, W) in [-1, 1].
             prefix_counts: (B, L - 1) how often each picture counts in each proper prefix's mean squared error; where it
                 does not count, it is not decoded. None counts every picture once.
+
+        Raises:
+            InputError: pixels that `encode` refuses, or counts of another shape.
         """
         levels = self._quantize(pixel_values)
         vectors = [level.quantized for level in levels]
@@ -253,8 +260,10 @@ class ImageTokenizer(PreTrainedModel):
         self, vectors: Sequence[torch.Tensor], pixel_values: torch.Tensor, counts: torch.Tensor | None
     ) -> torch.Tensor:
         loss = torch.zeros((), device=pixel_values.device)
-        if counts is None:
-            counts = pixel_values.new_ones(len(pixel_values), self.config.num_levels - 1)
+        shape = (len(pixel_values), self.config.num_levels - 1)
+        counts = pixel_values.new_ones(shape) if counts is None else counts
+        if counts.shape != shape:
+            raise InputError(f"prefix_counts must be {shape}, one a picture and prefix, got {tuple(counts.shape)}")
         for num_levels, weight in enumerate(self._prefix_weights(), 1):
             if weight:
                 rows = counts[:, num_levels - 1].nonzero().squeeze(1)
@@ -354,7 +363,7 @@ class ImageTokenizer(PreTrainedModel):
         levels: list[Quantized] = []
         context = latents = None
         for level, codebook in enumerate(self._codebooks()):
-            if level:
+            if 0 < level <= len(self.encoder.context):
                 step = cast(LevelStep, self.encoder.context[level - 1])
                 context = step(context, step.say(levels[-1].quantized, grids[level]))
             if self.config.is_residual(level):

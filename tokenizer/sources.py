@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,9 @@ def _open_folder(folder: Path, split: str | None) -> Rows:
         return Rows(_open_pictures(folder, pictures, split), folder.resolve())
     if tables:
         splits = _group(tables, lambda file: _parquet_split(folder, file))
+        stems = Counter(file.stem for file in tables)
         for file in tables:  # one of several test sets, "test_unseen.parquet", by its own name as well
-            if "-of-" not in file.stem:
+            if "-of-" not in file.stem and stems[file.stem] == 1:
                 splits.setdefault(file.stem, [file])
         return Rows(_open_parquet(_choose_files(splits, split, folder), str(folder)))
     what = f"{len(files)} files but no pictures" if files else "no files"

@@ -37,7 +37,7 @@ _NUM_START_IMAGES = 1024
 _NUM_START_PIXELS = 1 << 24
 """The k-means start looks at so many pictures, or at fewer large ones, which go through the encoder at once."""
 
-_LOGGED = ("loss", "distortion", "prefix_loss", "commitment_loss")
+_LOGGED = ("loss", "distortion", "prefix_loss", "commitment_loss", "codebook_loss")
 """What of the model's output goes into the log."""
 
 _NUM_EVALUATED = 10_000
@@ -182,10 +182,10 @@ class _Trainer:
         self._draw(self.config.num_steps)
         if self.accelerator.is_main_process:
             model = self.accelerator.unwrap_model(self.model).eval()
-            evaluation = evaluate_tokenizer(model, self._evaluated())
             with atomic_files(self.folder.path) as folder:
                 model.save_pretrained(folder)
                 self.processor.save_pretrained(folder)
+            evaluation = evaluate_tokenizer(model, self._evaluated())
             listed = [asdict(failure) for failure in failures]
             self.folder.complete({"steps": self.config.num_steps, "train": evaluation.to_dict(), "failures": listed})
         finish(self.accelerator)

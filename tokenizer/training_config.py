@@ -59,7 +59,10 @@ class TokenizerTrainingConfig:
         "0.1", "Weight of the error of each proper prefix of the levels: one for all, or one each, with commas."
     )
     prefix_share: float = option(
-        0.25, "Share of pictures that each proper prefix is decoded for; more is slower and less noisy.", above=0
+        0.25,
+        "Share of pictures that each proper prefix is decoded for; more is slower and less noisy.",
+        above=0,
+        at_most=1,
     )
     revival_threshold: float = option(
         0.05, "A code used less than this fraction of the average is replaced.", at_least=0
@@ -88,8 +91,6 @@ class TokenizerTrainingConfig:
             raise InputError("freeze needs --from: an untrained part is not worth keeping")
         if set(self.frozen_parts) >= {"encoder", "decoder"}:
             raise InputError("encoder and decoder are both frozen: nothing is left to train")
-        if self.prefix_share > 1:
-            raise InputError(f"prefix_share must be at most 1, got {self.prefix_share}")
         if self.adversarial_weight:
             self._check_adversary()
         if self.mixed_precision == "fp16" and (self.optimizer == "muon" or self.adversarial_weight):
