@@ -295,6 +295,6 @@ def test_every_quantizer_is_one():
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
 def test_half_precision_weights(quantizer):
-    model = make(quantizer).to(torch.bfloat16).eval()
+    model = make(quantizer).bfloat16()
     codes = model.encode(pictures(2).bfloat16())
     assert model.decode(codes).isfinite().all()
