@@ -21,6 +21,7 @@ from ..tokenizer.command_line import check_options, option, seed_option
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.images import PixelDataset, load_pixels
 from ..tokenizer.pictures import picture_grid, reconstruction_grid, save_picture
+from ..tokenizer.presets import RECIPE
 from ..tokenizer.train import TokenizerTrainingConfig, train_tokenizer
 from .demo_report import score, versions, write_card
 from .stages import Stages
@@ -59,11 +60,9 @@ class DemoConfig:
             hidden_size=128,
             num_blocks=1,
             num_steps=self.tokenizer_steps,
-            optimizer="muon",
-            learning_rate=8e-3,
-            commitment_weight=0.1,
             checkpoint_every=250,
             seed=self.seed,
+            **RECIPE,
         )
 
     def prior_config(self) -> PriorTrainingConfig:

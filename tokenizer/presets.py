@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-_RECIPE = {"optimizer": "muon", "learning_rate": 8e-3, "commitment_weight": 0.1}
+RECIPE: dict[str, Any] = {"optimizer": "muon", "learning_rate": 8e-3, "commitment_weight": 0.1}
+"""What all presets for small pictures share."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Grey 28x28 pictures, padded to 32x32: 81 codes.
@@ -15,19 +16,19 @@ PRESETS: dict[str, dict[str, Any]] = {
         "background": "black",
         "strides": "image,8,4",
         "codebook_sizes": "64,256,256",
-        **_RECIPE,
+        **RECIPE,
         "prefix_weights": "0.04,0.15",
         "prefix_share": 1.0,
         "num_steps": 8000,
     },
     # Drawings on white: 81 codes.
-    "emoji32": {"image_size": 32, "strides": "image,8,4", "codebook_sizes": "64,256,256", **_RECIPE},
+    "emoji32": {"image_size": 32, "strides": "image,8,4", "codebook_sizes": "64,256,256", **RECIPE},
     # Drawings on white: 321 codes.
     "emoji64": {
         "image_size": 64,
         "strides": "image,8,4",
         "codebook_sizes": "256,512,512",
-        **_RECIPE,
+        **RECIPE,
         "batch_size": 32,
         "num_steps": 4000,
     },
@@ -36,7 +37,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "image_size": 64,
         "strides": "image,8,8,4",
         "codebook_sizes": "256,128,512,64",
-        **_RECIPE,
+        **RECIPE,
         "batch_size": 32,
         "num_steps": 4000,
     },
