@@ -9,13 +9,11 @@ benchmarks/README.md says what each of them is. Prints tables; the points are in
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from curves import Point, compare, comparison_table, curve_table, plot, tokenizer_points
 from image_files import file_points
@@ -24,6 +22,7 @@ from patch_vq import patch_vq_points
 from patches import Pictures, load_pictures
 
 from pictogram import InputError
+from pictogram.hub.files import read_json_object, write_json
 
 RATES = (20, 40, 50, 66, 80, 160, 320)
 """Bytes per picture of the printed table."""
@@ -129,7 +128,9 @@ def measure(pictures: Pictures, settings: Settings) -> Iterator[Point]:
 def run(arguments: argparse.Namespace) -> None:
     settings = {"aligned": ALIGNED, "crops": CROPS}[arguments.layout]
     settings = quick(settings) if arguments.quick else settings
-    tokenizers = [point for path in arguments.tokenizer for point in tokenizer_points(_read_json(path), path.stem)]
+    tokenizers = [
+        point for path in arguments.tokenizer for point in tokenizer_points(read_json_object(path), path.stem)
+    ]
     pictures = load_pictures(arguments.data, settings.max_train, settings.max_test)
     started, points = time.process_time(), []
     for point in measure(pictures, settings):
@@ -149,7 +150,7 @@ def run(arguments: argparse.Namespace) -> None:
             "points": [asdict(point) for point in points],
             "gains": [asdict(gain) for gain in gains],
         }
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_json(arguments.json, report)
     if arguments.plot:
         plot(points, tokenizers, arguments.plot)
 
@@ -166,13 +167,6 @@ def main(argv: list[str] | None = None) -> None:
         run(parser.parse_args(argv))
     except InputError as error:
         sys.exit(f"error: {error}")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
 
 
 if __name__ == "__main__":

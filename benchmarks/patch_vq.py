@@ -32,9 +32,7 @@ class Codebook:
 
     def assign(self, points: torch.Tensor, weight: float) -> torch.Tensor:
         """(N, D) -> (N,) codes of least squared distance + `weight` * bits."""
-        # The price of a code is the squared distance along one more axis, on which every point lies at 0.
-        price = (weight * self.bits).sqrt().unsqueeze(1)
-        return nearest(torch.nn.functional.pad(points, (0, 1)), torch.cat([self.vectors, price], 1))
+        return nearest(points, self.vectors, bias=weight * self.bits)
 
     def updated(self, points: torch.Tensor, indices: torch.Tensor) -> Codebook:
         """Centroids and code words of `points` under the codes `indices`."""

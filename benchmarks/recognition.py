@@ -8,6 +8,7 @@ of 8-bit values. An original that another picture equals exactly counts as found
 
 import argparse
 import json
+import sys
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import chain
@@ -17,6 +18,7 @@ from PIL import Image
 
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.distortion import mean_squared_error, psnr
+from pictogram.tokenizer.image_processor import to_images
 from pictogram.tokenizer.images import PixelDataset, load_pixels
 from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.pictures import picture_grid, save_picture
@@ -124,26 +126,31 @@ def hardest_grid(splits: list[Pictures], most: int = 32) -> Image.Image:
     )
 
 
-def as_image(pixels: torch.Tensor) -> Image.Image:
+def as_image(values: torch.Tensor) -> Image.Image:
     """(C, H, W) whole numbers 0..255 -> a picture."""
-    array = pixels.to(torch.uint8).permute(1, 2, 0).numpy()
-    return Image.fromarray(array[..., 0] if array.shape[2] == 1 else array)
+    return to_images(values[None] / 127.5 - 1)[0]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", required=True, help="folder of an image tokenizer")
-    parser.add_argument("--data", required=True, help="pictures, as every command takes them")
-    parser.add_argument("--splits", default="test", help="comma-separated")
-    parser.add_argument("--group", default="", help="column to report PSNR by")
-    parser.add_argument("--picture", help="PNG file for the pictures with the greatest error")
-    arguments = parser.parse_args()
+def run(arguments: argparse.Namespace) -> None:
     names = arguments.splits.split(",")
     splits = [read(arguments.model, arguments.data, split.strip(), arguments.group) for split in names]
     result = report(splits)
     if arguments.picture:
         save_picture(hardest_grid(splits), arguments.picture)
     print(json.dumps(result, indent=1, ensure_ascii=False))
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder of an image tokenizer")
+    parser.add_argument("--data", required=True, help="pictures, as every command takes them")
+    parser.add_argument("--splits", default="test", help="comma-separated")
+    parser.add_argument("--group", default="", help="column to report PSNR by")
+    parser.add_argument("--picture", help="PNG file for the pictures with the greatest error")
+    try:
+        run(parser.parse_args(argv))
+    except InputError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

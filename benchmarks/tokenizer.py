@@ -30,11 +30,13 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from pictogram import ImageTokenizer, ImageTokenizerConfig
+from pictogram import ImageTokenizer
+from pictogram.hub.files import atomic_write_text
 from pictogram.tokenizer.adapter import AdaptedTokenizer
 from pictogram.tokenizer.adapter_config import AdaptedTokenizerConfig
 from pictogram.tokenizer.batches import prefix_counts
 from pictogram.tokenizer.ema_codebook import EMACodebook
+from pictogram.tokenizer.presets import PRESETS
 from pictogram.tokenizer.quantizer import channels_last
 from pictogram.tokenizer.training_config import TokenizerTrainingConfig
 
@@ -112,14 +114,8 @@ def new_adapted(plain: PlainVQVAE2, sizes: Sizes) -> AdaptedTokenizer:
 def new_preset(sizes: Sizes, pixel_values: torch.Tensor) -> ImageTokenizer:
     """The network of the preset vqvae2-256."""
     torch.manual_seed(0)
-    config = ImageTokenizerConfig(
-        image_size=sizes.image_size,
-        strides=[8, 4],
-        codebook_sizes=[512, 512],
-        codebook_dim=DIM,
-        hidden_size=sizes.width,
-    )
-    model = ImageTokenizer(config)
+    options = {**PRESETS["vqvae2-256"], "image_size": sizes.image_size, "hidden_size": sizes.width}
+    model = ImageTokenizer(TokenizerTrainingConfig(**options).model_config())
     model.start_codebooks(pixel_values[:1], seed=0)
     return model.eval()
 
@@ -338,7 +334,7 @@ def main(arguments: list[str] | None = None) -> None:
     text = json.dumps(report, indent=1)
     print(text)
     if options.json:
-        options.json.write_text(text + "\n")
+        atomic_write_text(options.json, text + "\n")
 
 
 if __name__ == "__main__":

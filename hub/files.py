@@ -57,6 +57,18 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise InputError(f"{path} is not valid JSON: {error}") from None
 
 
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads a JSON file that holds an object.
+
+    Raises:
+        InputError: as `read_json`, or the file holds something else.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a JSON object, got {type(content).__name__}")
+    return content
+
+
 @contextlib.contextmanager
 def atomic_files(directory: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields an empty temporary folder whose files move into `directory` when the block ends without an error.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from ..hub.errors import InputError
+from ..hub.errors import InputError, first_line
 from ..hub.files import atomic_files
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
@@ -97,7 +97,7 @@ class Bundle:
                 directory, local_files_only=True, output_loading_info=True
             )
         except Exception as error:
-            raise InputError(f"the prior in {directory} cannot be loaded: {_first_line(error)}") from error
+            raise InputError(f"the prior in {directory} cannot be loaded: {first_line(error)}") from error
         if report["missing_keys"]:  # transformers only warns, and draws them at random
             raise InputError(f"the prior in {directory} lacks weights, such as {min(report['missing_keys'])}")
         loaded = load_image_tokenizer(directory / IMAGE_TOKENIZER)
@@ -136,7 +136,3 @@ def _missing_files(directory: Path) -> Iterator[str]:
             yield name
     if not (directory / IMAGE_TOKENIZER).is_dir():
         yield f"{IMAGE_TOKENIZER}/"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -12,7 +12,7 @@ from ..hub.errors import InputError
 from ..lm.documents import ids_to_images, text_to_image_prompt
 from ..lm.sampler import Samples, SamplingConfig, sample, uniforms
 from ..tokenizer.image_processor import to_images
-from ..tokenizer.model import ImageCodes
+from ..tokenizer.interface import ImageCodes
 from ..tokenizer.progress import progress_bar
 from .bundle_pipeline import BundlePipeline, check_positive
 

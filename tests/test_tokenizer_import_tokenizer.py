@@ -91,9 +91,10 @@ def whole_emu3(tmp_path_factory):
 
 
 def test_the_vq_part_alone_out_of_a_sharded_model(whole_emu3, tmp_path):
-    loaded = import_tokenizer(whole_emu3, "emu3", tmp_path / "out", image_size=16)
-    assert same(loaded.model, "emu3")
-    assert loaded.model.config.pixel_mean == [0.5]
+    model = import_tokenizer(whole_emu3, "emu3", tmp_path / "out", image_size=16).model
+    assert isinstance(model, AdaptedTokenizer)
+    assert same(model, "emu3")
+    assert model.config.pixel_mean == [0.5]
     stored = sum(tensor.numel() for tensor in load_file(tmp_path / "out" / "model.safetensors").values())
     assert stored == sum(tensor.numel() for tensor in adapted("emu3").state_dict().values())
 
@@ -105,6 +106,7 @@ def test_the_pixels_of_the_image_processor_beside_it(whole_emu3, tmp_path):
         model = import_tokenizer(whole_emu3, "emu3", tmp_path / "out", image_size=16).model
     finally:
         (whole_emu3 / "preprocessor_config.json").unlink()
+    assert isinstance(model, AdaptedTokenizer)
     assert model.config.pixel_mean == pytest.approx([0.48, 0.46, 0.41])
     assert model.config.pixel_std == pytest.approx([0.27, 0.26, 0.28])
 
@@ -155,9 +157,51 @@ def test_weights_that_do_not_fit(tmp_path):
 def test_settings_that_shapes_do_not_tell_come_from_a_configuration(tmp_path):
     assert "config.json is missing: the weights of layout janus" in refused(tmp_path, weights("janus"), "janus")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "emu3_vqgan"}))
-    assert "must be of layout janus, got model type emu3_vqgan" in refused(tmp_path, weights("janus"), "janus")
+    assert "must be of layout janus, got model type 'emu3_vqgan'" in refused(tmp_path, weights("janus"), "janus")
     (tmp_path / "config.json").write_text(json.dumps({"vq_config": SETTINGS["janus"] | {"base_channels": 40}}))
     assert "describes no network: num_channels" in refused(tmp_path, weights("janus"), "janus")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ([], "config.json must hold a JSON object, got list"),
+        ({"vq_config": "x"}, "must have an object as vq_config, got 'x'"),
+        ({"model_type": 3}, "must be of layout janus, got model type 3"),
+        ({"num_patches": "16"}, "setting num_patches must be a positive integer, got '16'"),
+        ({"channel_multiplier": []}, "setting channel_multiplier must be positive integers"),
+        ({"channel_multiplier": "1, 2"}, "setting channel_multiplier must be like"),
+    ],
+)
+def test_a_damaged_configuration(content, expected, tmp_path):
+    content = {"vq_config": SETTINGS["janus"] | content} if "num_patches" in content else content
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert expected in refused(tmp_path, weights("janus"), "janus")
+
+
+def test_what_a_configuration_leaves_open_is_the_default(tmp_path):
+    settings = SETTINGS["janus"] | {"model_type": None, "num_patches": None}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    torch.save(weights("janus"), tmp_path / "vq.pt")
+    model = import_tokenizer(tmp_path / "vq.pt", "janus", tmp_path / "out").model
+    assert same(model, "janus")
+    assert model.config.image_size == JanusVQVAEConfig().num_patches * model.config.strides[0]
+
+
+@pytest.mark.parametrize("content", [[], {}, {"weight_map": None}, {"weight_map": []}, {"weight_map": {"a": 1}}])
+def test_a_damaged_index(content, tmp_path):
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"must (hold a JSON object|have a \"weight_map\")"):
+        import_tokenizer(tmp_path, "vqvae2", tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "content", [[], {"image_mean": 0.5, "image_std": [1]}, {"image_mean": ["a"], "image_std": [1]}]
+)
+def test_a_damaged_image_processor(content, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(SETTINGS["emu3"]))
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(content))
+    assert "preprocessor_config.json must h" in refused(tmp_path, weights("emu3"), "emu3")
 
 
 def test_command(tmp_path, monkeypatch, capfd):

@@ -104,4 +104,8 @@ def test_mistakes(data, base, tmp_path):
         train_tokenizer(continued(data, tmp_path / "run", tmp_path / "nowhere"))
     with pytest.raises(InputError, match=r"image_size is 16 in .* and stays so, got 24"):
         train_tokenizer(continued(data, tmp_path / "run", base, image_size=24))
+    with pytest.raises(InputError, match=r"do_pad is False in .* and stays so, got True"):
+        train_tokenizer(continued(data, tmp_path / "run", base, pad=True))
+    with pytest.raises(InputError, match=r"background_colour is \(255, 255, 255\) in .* and stays so, got \(0, 0, 0\)"):
+        train_tokenizer(continued(data, tmp_path / "run", base, background="black"))
     assert not (tmp_path / "run").exists()

@@ -21,6 +21,7 @@ from pictogram.tokenizer.batches import process_slice
 from pictogram.tokenizer.checkpoints import MetricsLog, TrainingFolder
 from pictogram.tokenizer.command_line import new_app, run_command
 from pictogram.tokenizer.loading import load_image_tokenizer
+from pictogram.tokenizer.model import ImageTokenizer
 from pictogram.tokenizer.train import TokenizerTrainingConfig, run_training, train_tokenizer
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")
@@ -103,6 +104,7 @@ def test_what_a_run_leaves(finished):
     names = {path.name for path in finished.iterdir()}
     assert names == {*RESULTS, "run.json", "reconstructions-00000012.png"}
     loaded = load_image_tokenizer(finished)
+    assert isinstance(loaded.model, ImageTokenizer)
     assert loaded.model.config.prefix_weights == [0.2, 0.2]
     assert loaded.processor.size == {"height": 16, "width": 16}
     summary = read_json(finished / "complete.json")

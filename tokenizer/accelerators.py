@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
-from ..hub.errors import InputError
+from ..hub.errors import InputError, first_line
 
 PRECISIONS = ("no", "fp16", "bf16")
 """What `mixed_precision` may be."""
@@ -47,8 +47,7 @@ def start_accelerator(mixed_precision: str, trackers: str, output: str) -> Accel
             project_dir=output,
         )
     except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"mixed_precision {mixed_precision!r} cannot be used here: {reason}") from error
+        raise InputError(f"mixed_precision {mixed_precision!r} cannot be used here: {first_line(error)}") from error
 
 
 def finish(accelerator: Accelerator) -> None:

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..hub.errors import InputError
+from ..hub.errors import InputError, first_line
 from ..hub.files import atomic_write_text, read_json, write_json
 
 
@@ -104,7 +104,7 @@ class TrainingFolder:
         try:
             accelerator.load_state(str(folder))
         except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            reason = first_line(error)
             raise InputError(f"{folder} is damaged ({reason}); delete it to start the training again") from error
         finally:
             hook.remove()

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
-from ..hub.errors import InputError
+from ..hub.errors import InputError, first_line
 from ..hub.files import read_json, write_json
 
 MANIFEST_NAME = "pictogram.json"
@@ -138,7 +138,7 @@ def read_footer(path: Path) -> ShardFooter:
     except FileNotFoundError:
         raise InputError(f"{path} is missing") from None
     except (OSError, pyarrow.ArrowException) as error:
-        raise DamagedShard(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        raise DamagedShard(f"{path} is damaged: {first_line(error)}") from None
     if _FOOTER_KEY not in (parquet.metadata or {}):
         raise InputError(f"{path} was not made by pictogram")
     return ShardFooter(rows=parquet.num_rows, **json.loads(parquet.metadata[_FOOTER_KEY]))

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from ..hub.errors import InputError
+from ..hub.errors import InputError, first_line
 
 THUMBNAIL = "thumbnail"
 _THUMBNAIL_SIDE = 8
@@ -48,8 +48,8 @@ class FeatureSpace:
         try:
             features = self.function(pixels / 127.5 - 1)
         except Exception as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"features {self.name} failed on pictures {tuple(pixels.shape)}: {reason}") from error
+            shape = tuple(pixels.shape)
+            raise InputError(f"features {self.name} failed on pictures {shape}: {first_line(error)}") from error
         if not isinstance(features, torch.Tensor) or features.dim() != 2 or len(features) != len(pixels):
             shape = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
             raise InputError(f"features {self.name} must be a tensor ({len(pixels)}, F), got {shape}")
@@ -80,7 +80,7 @@ def load_feature_space(name: str | os.PathLike[str]) -> FeatureSpace:
     try:
         module = _load_module(path)
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(f"{path} cannot be loaded as a TorchScript or torch.export module: {reason}") from error
     return FeatureSpace(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), _of_colour(module))
 

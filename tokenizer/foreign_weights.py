@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..hub.errors import InputError
-from ..hub.files import read_json
+from ..hub.errors import InputError, first_line
+from ..hub.files import read_json_object
 
 _INDEX = "model.safetensors.index.json"
 _WRAPPERS = ("ema", "model", "state_dict")
@@ -48,12 +48,19 @@ def read_network(source: Path, anchor: str) -> dict[str, torch.Tensor]:
 
 def _from_folder(folder: Path, anchor: str) -> dict[str, torch.Tensor]:
     if (folder / _INDEX).is_file():
-        places = read_json(folder / _INDEX).get("weight_map", {})
-        return _from_safetensors({name: folder / file for name, file in places.items()}, anchor, folder)
+        return _from_safetensors(_read_index(folder / _INDEX), anchor, folder)
     whole = folder / "model.safetensors"
     if not whole.is_file():
         raise InputError(f"{folder} holds neither model.safetensors nor {_INDEX}; give a weights file to read another")
     return _from_safetensors({name: whole for name in _names(whole)}, anchor, folder)
+
+
+def _read_index(path: Path) -> dict[str, Path]:
+    """Files of a sharded checkpoint by the tensors they hold."""
+    files = read_json_object(path).get("weight_map")
+    if not isinstance(files, dict) or not all(isinstance(file, str) for file in files.values()):
+        raise InputError(f'{path} must have a "weight_map" from names of tensors to names of files')
+    return {name: path.parent / file for name, file in files.items()}
 
 
 def _from_safetensors(places: dict[str, Path], anchor: str, source: Path) -> dict[str, torch.Tensor]:
@@ -83,7 +90,7 @@ def _open(file: Path) -> safe_open:
     except FileNotFoundError:
         raise InputError(f"{file} is missing") from None
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{file} is damaged: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{file} is damaged: {first_line(error)}") from None
 
 
 def _from_pickle(file: Path) -> dict[str, torch.Tensor]:
@@ -92,8 +99,7 @@ def _from_pickle(file: Path) -> dict[str, torch.Tensor]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             loaded = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{file} cannot be read as tensors alone: {reason}") from None
+        raise InputError(f"{file} cannot be read as tensors alone: {first_line(error)}") from None
     for wrapper in _WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
             loaded = loaded[wrapper]

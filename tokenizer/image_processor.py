@@ -157,6 +157,11 @@ class ImageTokenizerImageProcessorPil(PilBackend):
         super()._validate_preprocess_kwargs(**{**kwargs, "crop_size": kwargs["size"], "pad_size": kwargs["size"]})
 
 
+def to_8bit(pixel_values: torch.Tensor) -> torch.Tensor:
+    """[-1, 1] -> whole numbers 0..255, float32: clamped and rounded half up."""
+    return torch.floor(pixel_values.detach().float() * 127.5 + 128.0).clamp(0, 255)  # 127.5 + 0.5: half rounds up
+
+
 def to_images(pixel_values: torch.Tensor) -> list[Image.Image]:
     """The way back: values in [-1, 1] as 8-bit pictures, clamped and rounded half up.
 
@@ -170,8 +175,7 @@ def to_images(pixel_values: torch.Tensor) -> list[Image.Image]:
         raise InputError(
             f"expected pixel_values of shape (B, 3, H, W) or (B, 1, H, W), got {tuple(pixel_values.shape)}"
         )
-    values = torch.floor(pixel_values.detach().float() * 127.5 + 128.0).clamp(0, 255)  # 127.5 + 0.5: half rounds up
-    return [_to_pil(array) for array in values.to(torch.uint8).cpu().numpy()]
+    return [_to_pil(array) for array in to_8bit(pixel_values).to(torch.uint8).cpu().numpy()]
 
 
 def _mode(num_channels: int) -> str:

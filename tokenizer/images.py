@@ -22,7 +22,7 @@ from datasets.features.features import FeatureType
 from PIL import Image as PILImage
 from torch.utils.data import Dataset as TorchDataset
 
-from ..hub.errors import InputError
+from ..hub.errors import InputError, first_line
 from .image_processor import ImageTokenizerImageProcessorPil
 from .padding import Box
 from .rgb import WHITE, to_rgb
@@ -325,7 +325,7 @@ def _reason(error: Exception, path: str | None) -> str:
     if isinstance(error, PILImage.UnidentifiedImageError):
         empty = path is not None and os.path.isfile(path) and not os.path.getsize(path)
         return "empty file" if empty else "not a picture PIL can read"
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
+    return first_line(error)
 
 
 def _find_image_column(dataset: Dataset, source: str) -> str:

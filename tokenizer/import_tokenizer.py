@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ..hub.errors import InputError
-from ..hub.files import atomic_files, read_json
+from ..hub.errors import InputError, first_line
+from ..hub.files import atomic_files, read_json_object
 from .adapter import AdaptedTokenizer
 from .adapter_config import AdaptedTokenizerConfig
 from .command_line import check_options, command, option
@@ -96,7 +96,7 @@ def _config(
         settings = {name: value for name, value in content.items() if name in names and value is not None}
     return AdaptedTokenizerConfig(
         layout=layout,
-        settings=settings,
+        settings=kind.complete(settings),  # checks them, before the picture's size is told by some of them
         image_size=image_size or kind.image_size_of(content),
         **_pixel_statistics(layout, folder),
     )
@@ -106,10 +106,13 @@ def _network_config(folder: Path, layout: str) -> dict[str, Any]:
     """What transformers' config.json says of the VQ model: its `vq_config`, or all of it."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}/config.json is missing: the weights of layout {layout} do not tell its settings")
-    content = read_json(folder / "config.json")
+    content = read_json_object(folder / "config.json")
     network = content.get("vq_config") or content
-    if not network.get("model_type", layout).startswith(layout):
-        raise InputError(f"{folder}/config.json must be of layout {layout}, got model type {network['model_type']}")
+    if not isinstance(network, dict):
+        raise InputError(f"{folder}/config.json must have an object as vq_config, got {network!r}")
+    model_type = network.get("model_type") or layout
+    if not str(model_type).startswith(layout):
+        raise InputError(f"{folder}/config.json must be of layout {layout}, got model type {model_type!r}")
     return network
 
 
@@ -119,14 +122,17 @@ def _pixel_statistics(layout: str, folder: Path) -> dict[str, Any]:
     # Janus' image processor is not the VQ model's, but that of the other encoder, which reads pictures for the prior.
     if layout not in ("chameleon", "emu3") or not path.is_file():
         return {}
-    content = read_json(path)
-    if "image_mean" not in content or "image_std" not in content:
+    content = read_json_object(path)
+    if content.get("image_mean") is None or content.get("image_std") is None:
         return {}
-    scale = 255 * content.get("rescale_factor", 1 / 255)
-    return {
-        ours: [value / scale for value in content[theirs]]
-        for ours, theirs in (("pixel_mean", "image_mean"), ("pixel_std", "image_std"))
-    }
+    try:
+        scale = 255 * (content.get("rescale_factor") or 1 / 255)
+        return {
+            ours: [value / scale for value in content[theirs]]
+            for ours, theirs in (("pixel_mean", "image_mean"), ("pixel_std", "image_std"))
+        }
+    except TypeError:
+        raise InputError(f"{path} must have numbers as image_mean, image_std and rescale_factor") from None
 
 
 def _build(config: AdaptedTokenizerConfig, weights: dict[str, torch.Tensor], source: Path) -> AdaptedTokenizer:
@@ -138,7 +144,7 @@ def _build(config: AdaptedTokenizerConfig, weights: dict[str, torch.Tensor], sou
     try:
         model = AdaptedTokenizer(config)
     except (ValueError, RuntimeError) as error:
-        raise InputError(f"{source} describes no network: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{source} describes no network: {first_line(error)}") from None
     kind, wanted = layout_class(config.layout), model.network.state_dict()
     found = {kind.wrapped_at + name: tensor for name, tensor in weights.items() if name not in kind.training_only}
     wrong = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]

@@ -15,8 +15,25 @@ ImageCodes = tuple[torch.Tensor, ...]
 class TokenizerConfig(Protocol):
     """Shapes of an image tokenizer, in its `config`."""
 
-    image_size: int
-    num_channels: int
+    @property
+    def name_or_path(self) -> Any:
+        """Where it was loaded from; empty for a new one."""
+        ...
+
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures it was made for, pixels."""
+        ...
+
+    @property
+    def num_channels(self) -> int:
+        """3 for colour, 1 for grey."""
+        ...
+
+    @property
+    def strides(self) -> Sequence[int | str]:
+        """Levels, coarse to fine: pixels per code along each side, or "image"."""
+        ...
 
     @property
     def codebook_sizes(self) -> Sequence[int]:
@@ -41,8 +58,12 @@ class TokenizerConfig(Protocol):
 class TokenizesImages(Protocol):
     """Pictures to codes and back: `ImageTokenizer` and `AdaptedTokenizer`. Both are `PreTrainedModel`s."""
 
-    config: Any
     training: bool
+
+    @property
+    def config(self) -> TokenizerConfig:
+        """Shapes."""
+        ...
 
     @property
     def device(self) -> torch.device:

@@ -92,7 +92,11 @@ class TokenizerLayout(nn.Module):
 
     @classmethod
     def image_size_of(cls, config: Mapping[str, Any]) -> int:
-        """Side of the pictures a checkpoint is made for, pixels, by its own project's configuration of the network."""
+        """Side of the pictures a checkpoint is made for, pixels, by its own project's configuration of the network.
+
+        Raises:
+            InputError: what tells it is no size.
+        """
         return cls.image_size
 
     def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
@@ -141,6 +145,20 @@ def read_settings(kind: type[Settings], settings: Mapping[str, Any]) -> Settings
 def as_json(settings: Any) -> dict[str, Any]:
     """A dataclass of settings as it comes back from a JSON file: with lists for its tuples."""
     return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def size_in(config: Mapping[str, Any], name: str, default: int) -> int:
+    """A size out of another project's configuration; `default` where it says none.
+
+    Raises:
+        InputError: it is no positive integer.
+    """
+    value = config.get(name)
+    if value is None:
+        return default
+    if type(value) is not int or value < 1:
+        raise InputError(f"setting {name} must be a positive integer, got {value!r}")
+    return value
 
 
 def encode_one_level(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:

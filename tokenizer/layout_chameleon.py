@@ -15,7 +15,7 @@ from transformers.models.chameleon.modeling_chameleon import ChameleonVQVAE
 
 from ..hub.errors import InputError
 from .interface import ImageCodes
-from .layout import LayoutShape, TokenizerLayout, as_json, check_multipliers, encode_one_level, read_settings
+from .layout import LayoutShape, TokenizerLayout, as_json, check_multipliers, encode_one_level, read_settings, size_in
 
 _SCALE = 255 * 0.0078
 """Chameleon's pixels are 8-bit values times 0.0078, minus 1: from -1 to 0.989."""
@@ -70,7 +70,7 @@ class ChameleonLayout(TokenizerLayout):
     @classmethod
     def image_size_of(cls, config: Mapping[str, Any]) -> int:
         """The configuration's `resolution`."""
-        return config.get("resolution", cls.image_size)
+        return size_in(config, "resolution", cls.image_size)
 
     def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
         """(B, C, H, W) -> one level (B, H/f, W/f)."""

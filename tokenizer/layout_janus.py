@@ -16,7 +16,7 @@ from transformers.models.janus.configuration_janus import JanusVQVAEConfig
 from transformers.models.janus.modeling_janus import JanusVQVAE
 
 from .interface import ImageCodes
-from .layout import LayoutShape, TokenizerLayout, as_json, check_multipliers, encode_one_level, read_settings
+from .layout import LayoutShape, TokenizerLayout, as_json, check_multipliers, encode_one_level, read_settings, size_in
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class JanusLayout(TokenizerLayout):
     def image_size_of(cls, config: Mapping[str, Any]) -> int:
         """The side of the one grid that transformers decodes, `num_patches`, in pixels."""
         default = JanusVQVAEConfig()
-        multipliers = config.get("channel_multiplier", default.channel_multiplier)
-        return config.get("num_patches", default.num_patches) * 2 ** (len(multipliers) - 1)
+        multipliers = config.get("channel_multiplier") or default.channel_multiplier
+        return size_in(config, "num_patches", default.num_patches) * 2 ** (len(multipliers) - 1)
 
     def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
         """(B, C, H, W) -> one level (B, H/f, W/f)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ..hub.errors import InputError
+from ..hub.errors import InputError, first_line
 from ..hub.files import read_json
 from .adapter import AdaptedTokenizer
 from .adapter_config import AdaptedTokenizerConfig
@@ -43,8 +43,7 @@ def load_image_tokenizer(directory: str | os.PathLike[str]) -> LoadedImageTokeni
         model, report = cast(tuple[ImageTokenizer | AdaptedTokenizer, dict[str, Any]], loaded)
         processor = ImageTokenizerImageProcessorPil.from_pretrained(directory, local_files_only=True)
     except Exception as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"the image tokenizer in {directory} cannot be loaded: {first}") from error
+        raise InputError(f"the image tokenizer in {directory} cannot be loaded: {first_line(error)}") from error
     # transformers only warns of these and draws missing weights at random.
     wrong = sorted({*report["missing_keys"], *report["unexpected_keys"]})
     if wrong:

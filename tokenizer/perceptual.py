@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..hub.errors import InputError
+from ..hub.errors import InputError, first_line
 from ..hub.files import read_json
 from ..hub.fingerprint import fingerprint
 
@@ -183,7 +183,7 @@ def load_extractor(path: str) -> nn.Module:
             warnings.simplefilter("ignore", DeprecationWarning)
             return torch.jit.load(path, map_location="cpu")
     except (RuntimeError, ValueError, OSError) as error:
-        raise InputError(f"{path} is not a TorchScript file: {_first_line(error)}") from error
+        raise InputError(f"{path} is not a TorchScript file: {first_line(error)}") from error
 
 
 def _load_transformers(folder: Path) -> nn.Module:
@@ -198,8 +198,4 @@ def _load_transformers(folder: Path) -> nn.Module:
         mean, std = settings.get("image_mean") or [0.5], settings.get("image_std") or [0.5]
         return TransformersFeatures(model, mean, std)
     except Exception as error:
-        raise InputError(f"the transformers model in {folder} cannot be loaded: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise InputError(f"the transformers model in {folder} cannot be loaded: {first_line(error)}") from error

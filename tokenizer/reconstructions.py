@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..hub.errors import InputError
+from .image_processor import to_8bit
 from .images import PixelDataset
 from .interface import ImageCodes, TokenizesImages
 from .padding import Box
@@ -29,11 +30,6 @@ class Reconstructions:
     original: torch.Tensor
     prefixes: list[torch.Tensor | None]
     boxes: list[Box]
-
-
-def to_8bit(pixel_values: torch.Tensor) -> torch.Tensor:
-    """[-1, 1] -> whole numbers 0..255, float32."""
-    return ((pixel_values.float().clamp(-1, 1) + 1) * 127.5 + 0.5).floor()
 
 
 @torch.no_grad()

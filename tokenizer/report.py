@@ -13,10 +13,11 @@ from .code_statistics import ClassInformation, CodeStatistics, measure_classes, 
 from .distortion import Distortion, DistortionMeter
 from .feature_space import FeatureSpace
 from .frechet import FrechetResult, GaussianMoments, frechet_distance
+from .image_processor import to_8bit
 from .images import ClassLabels, PixelDataset
 from .interface import ImageCodes, TokenizesImages
 from .padding import Box
-from .reconstructions import over_contents, reconstruct, row_batches, to_8bit
+from .reconstructions import over_contents, reconstruct, row_batches
 
 
 @dataclass(frozen=True)

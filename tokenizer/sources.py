@@ -16,7 +16,7 @@ from datasets import Dataset, DatasetDict, Image, concatenate_datasets, load_dat
 from datasets.exceptions import DatasetsError
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
-from ..hub.errors import InputError
+from ..hub.errors import InputError, first_line
 from .embedded import load_embedded
 
 EMBEDDED = "embedded"
@@ -117,7 +117,7 @@ def _load(builder: str, source: str, data_files: dict[str, list[str]]) -> Datase
     try:
         return load_dataset(builder, data_files=data_files, split="train")
     except (ValueError, OSError, DatasetsError, pyarrow.ArrowException) as error:
-        raise InputError(f"{source} cannot be read: {_first_line(error.__cause__ or error)}") from error
+        raise InputError(f"{source} cannot be read: {first_line(error.__cause__ or error)}") from error
 
 
 def _open_named(name: str, split: str | None) -> Dataset:
@@ -126,7 +126,7 @@ def _open_named(name: str, split: str | None) -> Dataset:
     except InputError:
         raise
     except (ValueError, OSError, DatasetsError) as error:
-        raise InputError(f"{name} is no file, no folder and no dataset that loads: {_first_line(error)}") from error
+        raise InputError(f"{name} is no file, no folder and no dataset that loads: {first_line(error)}") from error
 
 
 def _choose_split(splits: DatasetDict, split: str | None, source: str) -> Dataset:
@@ -165,7 +165,3 @@ def _visible_files(folder: Path) -> Iterator[Path]:
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith((".", "__")))
-
-
-def _first_line(error: Any) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -59,7 +59,7 @@ def new_start(config: TokenizerTrainingConfig) -> TrainingStart:
     """Reads `config.start_from`, if there is one.
 
     Raises:
-        InputError: no tokenizer there, or one of another system or shape.
+        InputError: no tokenizer there, or one of another system or shape, or that reads other pixels.
     """
     if not config.start_from:
         return TrainingStart(config.model_config(), config.image_processor())
@@ -67,4 +67,5 @@ def new_start(config: TokenizerTrainingConfig) -> TrainingStart:
     if not isinstance(found.model, ImageTokenizer):
         raise InputError(f"{config.start_from} holds another system's tokenizer, which cannot be trained on here")
     continued = config.continued_config(found.model.config)
-    return TrainingStart(continued, found.processor, found.model, config.frozen_parts)
+    processor = config.continued_processor(found.processor)
+    return TrainingStart(continued, processor, found.model, config.frozen_parts)

@@ -27,7 +27,7 @@ class TokenizerTrainingConfig:
     output: str = option("image-tokenizer", "Folder for the trained tokenizer; training again into it goes on.")
     data: str = option("embedded", 'Pictures: "embedded", a folder of images, parquet, or any `datasets` name.')
     split: str = option("train", "Split of the data to train on.")
-    start_from: str = option("", "Folder of a tokenizer to go on from; its shapes are kept.", flag="--from")
+    start_from: str = option("", "Folder of a tokenizer to go on from; its shapes and pixels stay.", flag="--from")
     freeze: str = option("", "Parts that stay as they are: encoder, codebook, decoder; comma-separated. Needs --from.")
     image_size: int = option(32, "Side of the training pictures, pixels.", at_least=1)
     num_channels: int = option(3, "3 for colour, 1 for grey.", one_of=(1, 3))
@@ -142,6 +142,19 @@ class TokenizerTrainingConfig:
         settings = found.to_dict() | {name: getattr(self, name) for name in _TRAINING_CONSTANTS}
         settings["prefix_weights"] = self._prefix_weights(found.num_levels)
         return ImageTokenizerConfig.from_dict(settings)
+
+    def continued_processor(self, found: ImageTokenizerImageProcessorPil) -> ImageTokenizerImageProcessorPil:
+        """`found`, which goes on making the pixels of a model that is trained on.
+
+        Raises:
+            InputError: an option asks for other padding or another background than `found` has.
+        """
+        asked, default = self.image_processor(), type(self)().image_processor()
+        for name in ("do_pad", "background_colour"):
+            value = getattr(asked, name)
+            if value not in (getattr(found, name), getattr(default, name)):
+                raise InputError(f"{name} is {getattr(found, name)} in {self.start_from} and stays so, got {value}")
+        return found
 
     def image_processor(self) -> ImageTokenizerImageProcessorPil:
         """What makes pixels of the training pictures."""
