@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from .pipelines.text_to_image import TextToImagePipeline as TextToImagePipeline
     from .tokenizer.adapter import AdaptedTokenizer as AdaptedTokenizer
     from .tokenizer.codes_dataset import load_codes as load_codes
+    from .tokenizer.codes_push import push_codes as push_codes
     from .tokenizer.config import ImageTokenizerConfig as ImageTokenizerConfig
     from .tokenizer.embedded import load_embedded as load_embedded
     from .tokenizer.image_processor import ImageTokenizerImageProcessorPil as ImageTokenizerImageProcessorPil
     from .tokenizer.import_tokenizer import import_tokenizer as import_tokenizer
+    from .tokenizer.loading import load_image_tokenizer as load_image_tokenizer
     from .tokenizer.model import ImageTokenizer as ImageTokenizer
+    from .tokenizer.tokenizer_push import push_image_tokenizer as push_image_tokenizer
 
 _HOME = {
     "InputError": "hub.errors",
@@ -34,11 +37,14 @@ _HOME = {
     "TextToImagePipeline": "pipelines.text_to_image",
     "AdaptedTokenizer": "tokenizer.adapter",
     "load_codes": "tokenizer.codes_dataset",
+    "push_codes": "tokenizer.codes_push",
     "ImageTokenizerConfig": "tokenizer.config",
     "load_embedded": "tokenizer.embedded",
     "ImageTokenizerImageProcessorPil": "tokenizer.image_processor",
     "import_tokenizer": "tokenizer.import_tokenizer",
+    "load_image_tokenizer": "tokenizer.loading",
     "ImageTokenizer": "tokenizer.model",
+    "push_image_tokenizer": "tokenizer.tokenizer_push",
 }
 
 __all__ = ["__version__", *sorted(_HOME)]  # pyright: ignore[reportUnsupportedDunderAll]

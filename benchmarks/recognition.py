@@ -19,9 +19,9 @@ from PIL import Image
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.distortion import mean_squared_error, psnr
 from pictogram.tokenizer.image_processor import to_images
-from pictogram.tokenizer.images import PixelDataset, load_pixels
 from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.pictures import picture_grid, save_picture
+from pictogram.tokenizer.pixel_dataset import PixelDataset, load_pixels
 from pictogram.tokenizer.reconstructions import over_contents, reconstruct
 
 

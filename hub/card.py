@@ -1,13 +1,17 @@
-"""Model cards: a README.md whose figures are measured, not typed."""
+"""Cards: a README.md whose figures are measured, not typed."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .files import atomic_write_text
+from .repository import is_hub_name
+
+CARD_NAME = "README.md"
 
 _BUNDLE_CARD = """\
 ---
@@ -67,4 +71,44 @@ def write_bundle_card(
         picture="\n![samples](samples.png)\n" if has_picture else "",
         figures="\n".join(f"| {name} | {value} |" for name, value in figures.items()),
     )
-    atomic_write_text(Path(directory) / "README.md", card)
+    atomic_write_text(Path(directory) / CARD_NAME, card)
+
+
+def card_text(metadata: Mapping[str, Any], body: str) -> str:
+    """A card: metadata as the YAML that the Hub reads, then Markdown.
+
+    Args:
+        metadata: JSON-serialisable, in this order.
+        body: Markdown.
+    """
+    from huggingface_hub import CardData
+
+    return f"---\n{CardData(**metadata).to_yaml()}\n---\n\n{body.strip()}\n"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    r"""A table whose cells may hold anything.
+
+    Example:
+        >>> print(markdown_table(["file", "why"], [["a|b.png", "no\npicture"]]))
+        | file | why |
+        |---|---|
+        | a\|b.png | no picture |
+    """
+    lines = [f"| {' | '.join(map(_cell, cells))} |" for cells in (header, *rows)]
+    lines.insert(1, "|" + "---|" * len(header))
+    return "\n".join(lines)
+
+
+def public_name(name: str) -> str:
+    """A name for other people: one on the Hub as it is, of a path the last part, since the rest is this machine's.
+
+    Example:
+        >>> public_name("owner/name"), public_name("/home/me/photos/")
+        ('owner/name', 'photos')
+    """
+    return name if is_hub_name(name) else Path(name).name
+
+
+def _cell(value: object) -> str:
+    return " ".join(str(value).split()).replace("|", r"\|")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from ..hub.errors import InputError, first_line
@@ -60,7 +61,7 @@ class Bundle:
         """The state machine of the vocabulary's documents."""
         return Grammar(self.vocabulary)
 
-    def to(self, device: str) -> Bundle:
+    def to(self, device: str | torch.device) -> Bundle:
         """Moves both models to a device, in place."""
         self.prior.to(device)  # pyright: ignore[reportArgumentType]
         self.image_tokenizer.to(device)

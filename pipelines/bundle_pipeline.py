@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import TypeVar
 
-import torch
-
 from ..hub.errors import InputError
 from ..lm.bundle import Bundle
+from ..tokenizer.devices import default_device
 
 Pipeline = TypeVar("Pipeline", bound="BundlePipeline")
 
@@ -31,7 +30,7 @@ class BundlePipeline:
         Raises:
             InputError: the folder is not a whole bundle.
         """
-        return cls(Bundle.from_pretrained(bundle).to(device or ("cuda" if torch.cuda.is_available() else "cpu")))
+        return cls(Bundle.from_pretrained(bundle).to(device or default_device()))
 
 
 def check_positive(name: str, value: int) -> int:

@@ -18,7 +18,7 @@ from ..tokenizer import import_tokenizer
 from ..tokenizer import train as train_tokenizer
 from ..tokenizer.command_line import command, new_app, print_result, run_app
 from ..tokenizer.pictures import picture_grid, save_picture
-from . import demo, tokenize
+from . import demo, push, tokenize
 from .demo_report import summarise
 from .evaluate import evaluate_names, evaluate_prior
 from .evaluate_tokenizer import evaluate_image_tokenizer
@@ -52,6 +52,7 @@ app.command("train-tokenizer")(train_tokenizer.main)
 app.command("import-tokenizer")(import_tokenizer.main)
 app.command("tokenize")(tokenize.main)
 app.command("train-lm")(train_lm.main)
+app.command("push")(push.main)
 
 
 @app.command("generate")

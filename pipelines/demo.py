@@ -19,8 +19,8 @@ from ..tokenizer.batches import derived_generator
 from ..tokenizer.codes_dataset import load_codes
 from ..tokenizer.command_line import check_options, option, seed_option
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
-from ..tokenizer.images import PixelDataset, load_pixels
 from ..tokenizer.pictures import picture_grid, reconstruction_grid, save_picture
+from ..tokenizer.pixel_dataset import PixelDataset, load_pixels
 from ..tokenizer.presets import RECIPE
 from ..tokenizer.train import TokenizerTrainingConfig, train_tokenizer
 from .demo_report import score, versions, write_card

@@ -12,7 +12,7 @@ from ..hub.files import atomic_write_bytes
 from ..lm.bundle import Bundle
 from ..tokenizer.codes_dataset import CodesDataset
 from ..tokenizer.evaluation import evaluate_tokenizer
-from ..tokenizer.images import PixelDataset
+from ..tokenizer.pixel_dataset import PixelDataset
 from .evaluate import prior_rates
 from .name_accuracy import measure_name_accuracy
 

@@ -8,7 +8,7 @@ from ..lm.bundle import Bundle
 from ..lm.documents import image_to_text, images_to_ids, text_to_image
 from ..lm.rate import Rate, measure_rate
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
-from ..tokenizer.images import load_pixels
+from ..tokenizer.pixel_dataset import load_pixels
 from .name_accuracy import measure_name_accuracy
 
 

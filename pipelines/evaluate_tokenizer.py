@@ -13,12 +13,14 @@ from transformers.image_utils import PILImageResampling
 
 from ..hub.errors import InputError
 from ..tokenizer.batches import derived_generator
+from ..tokenizer.devices import default_device
 from ..tokenizer.feature_space import THUMBNAIL, load_feature_space
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
-from ..tokenizer.images import Failure, PixelDataset, find_unreadable, load_image_source
+from ..tokenizer.images import Failure, find_unreadable, load_image_source
 from ..tokenizer.loading import LoadedImageTokenizer, load_image_tokenizer
 from ..tokenizer.pictures import reconstruction_grid, save_picture
+from ..tokenizer.pixel_dataset import PixelDataset
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.report import Reference, report_on_tokenizer
 from ..tokenizer.speed import measure_speed
@@ -72,6 +74,7 @@ def evaluate_image_tokenizer(
             raise InputError(f"{name} must be at least 1, got {value}")
     feature_space = None if features == NO_FEATURES else load_feature_space(features)
     loaded = load_image_tokenizer(model)
+    loaded.model.to(default_device())
     measured = _open(data, split, loaded.processor, max_images)
     # A single file is read whole whatever the split, so its "other" split would be the same pictures again.
     is_same = reference_split == split or Path(data).expanduser().is_file()

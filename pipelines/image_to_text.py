@@ -13,7 +13,7 @@ from PIL import Image
 from ..hub.errors import InputError
 from ..lm.documents import image_to_text_prompt, images_to_ids
 from ..lm.sampler import Samples, SamplingConfig, sample, uniforms
-from ..tokenizer.images import decode_row
+from ..tokenizer.decoding import decode_row
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.rgb import to_rgb
 from .bundle_pipeline import BundlePipeline, check_positive

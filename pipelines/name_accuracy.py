@@ -16,8 +16,8 @@ from ..hub.errors import InputError
 from ..lm.bundle import Bundle
 from ..tokenizer.batches import derived_generator
 from ..tokenizer.image_processor import to_8bit
-from ..tokenizer.images import PixelDataset
 from ..tokenizer.interface import ImageCodes
+from ..tokenizer.pixel_dataset import PixelDataset
 from .bundle_pipeline import check_positive
 from .image_to_text import ImageToTextPipeline
 from .text_to_image import TextToImagePipeline

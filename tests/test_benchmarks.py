@@ -311,3 +311,13 @@ def test_memory_is_that_of_the_largest_tensor():
     megabyte = 1 << 20
     found = module("interleaved").extra_memory(lambda: torch.ones(64 * megabyte, dtype=torch.uint8))
     assert 60 * megabyte < found < 80 * megabyte
+
+
+def test_pictures_become_codes_at_tiny_sizes(tmp_path):
+    tokenize_images = module("tokenize_images")
+    tokenize_images.main(["--quick", "--parts", "speed", "reading", "--json", str(tmp_path / "out.json")])
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert set(report["speed"]["pictures_per_second"]) == {"whole", "encode", "loop", "decode"}
+    assert 0 < report["speed"]["share_of_model"] < 1.5
+    assert report["reading"]["bytes_per_code"] < 8  # 64 rows: what a file holds besides them is not small
+    assert tokenize_images.memory_of(4) >= 0  # in a process that has worked before, memory that was freed hides it

@@ -20,6 +20,7 @@ COMMANDS = [
     ["import-tokenizer"],
     ["tokenize"],
     ["train-lm"],
+    ["push"],
     ["generate"],
     ["caption"],
     ["evaluate", "tokenizer"],

@@ -5,7 +5,7 @@ import tiny_chain
 
 from pictogram.pipelines.demo_report import figures, score, summarise, versions, write_card
 from pictogram.tokenizer.codes_dataset import load_codes
-from pictogram.tokenizer.images import load_pixels
+from pictogram.tokenizer.pixel_dataset import load_pixels
 
 
 @pytest.fixture(scope="module")

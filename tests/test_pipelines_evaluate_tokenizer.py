@@ -11,7 +11,7 @@ from pictogram.pipelines.evaluate_tokenizer import evaluate_image_tokenizer
 from pictogram.tokenizer.feature_space import load_feature_space
 from pictogram.tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
-from pictogram.tokenizer.images import load_pixels
+from pictogram.tokenizer.pixel_dataset import load_pixels
 from pictogram.tokenizer.report import report_on_tokenizer
 
 

@@ -8,7 +8,7 @@ from tiny_chain import NUM_PICTURES, pictures, processor, shared_bundle
 from pictogram.hub.errors import InputError
 from pictogram.pipelines import name_accuracy as module
 from pictogram.pipelines.name_accuracy import measure_name_accuracy
-from pictogram.tokenizer.images import PixelDataset, load_pixels
+from pictogram.tokenizer.pixel_dataset import PixelDataset, load_pixels
 
 
 def dataset() -> PixelDataset:

@@ -1,5 +1,7 @@
+import copy
 import hashlib
 import json
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,11 +16,11 @@ from PIL import Image
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.codes_dataset import load_codes, write_codes
 from pictogram.tokenizer.codes_manifest import MANIFEST_NAME, CodesManifest
-from pictogram.tokenizer.codes_writer import code_dtype
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.fingerprints import codes_fingerprint
-from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
+from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil, to_images
 from pictogram.tokenizer.images import ImageSource, load_image_source
+from pictogram.tokenizer.loading import LoadedImageTokenizer
 from pictogram.tokenizer.model import ImageTokenizer
 
 SIZE = {"height": 16, "width": 16}
@@ -109,10 +111,6 @@ def test_manifest(tokenizer, processor, tmp_path):
     assert stored["encoding_dtype"] == "float32"
     assert {"torch", "pillow", "pictogram"} <= set(stored["versions"])
     assert stored["splits"]["train"]["rows"] == stored["splits"]["train"]["input_rows"] == 10
-
-
-def test_big_codebooks_get_32_bits():
-    assert [code_dtype(size) for size in (2, 65536, 65537)] == ["uint16", "uint16", "uint32"]
 
 
 def test_several_splits_share_a_folder(tokenizer, processor, tmp_path):
@@ -313,3 +311,100 @@ def test_missing_folder_manifest_and_shards(tokenizer, processor, tmp_path):
     (tmp_path / MANIFEST_NAME).write_text("{}")
     with pytest.raises(InputError, match="not a manifest"):
         load_codes(tmp_path)
+
+
+# What is read
+
+
+@pytest.fixture(scope="module")
+def twelve(tokenizer, processor, tmp_path_factory) -> Path:
+    """A folder with the codes of 12 pictures."""
+    folder = tmp_path_factory.mktemp("twelve")
+    write_codes(emoji(12), tokenizer, processor, folder, rows_per_shard=5)
+    return folder
+
+
+def test_codes_are_read_in_any_order_and_more_than_once(twelve):
+    dataset = load_codes(twelve)
+    rows = [7, 0, 7, 11, -1]
+    stored = {name: list(dataset.dataset[name]) for name in ("codes_0", "codes_1", "codes_2")}
+    for level, codes in enumerate(dataset.codes(rows)):
+        assert codes.flatten(1).tolist() == [stored[f"codes_{level}"][row] for row in rows]
+    assert [tuple(level.shape) for level in dataset.codes([])] == [(0, 1, 1), (0, 2, 2), (0, 4, 4)]
+    with pytest.raises(IndexError):
+        dataset.codes([12])
+
+
+def test_other_processes_get_the_dataset_without_its_memory(twelve):
+    dataset = load_codes(twelve)
+    codes, keys = dataset.codes([3, 1]), dataset.keys
+    sent = pickle.dumps(dataset)
+    assert set(dataset.__getstate__()) == {"dataset", "manifest", "split", "revision"}
+    received = pickle.loads(sent)
+    assert received.keys == keys
+    assert all(torch.equal(a, b) for a, b in zip(received.codes([3, 1]), codes, strict=True))
+
+
+def test_decoding(tokenizer, processor, twelve):
+    dataset = load_codes(twelve)
+    for num_levels in (None, 1, 2, 3):
+        right = to_images(tokenizer.decode(dataset.codes([5, 0, 5]), num_levels))
+        pictures = dataset.decode([5, 0, 5], tokenizer, num_levels, processor)
+        assert [picture.tobytes() for picture in pictures] == [picture.tobytes() for picture in right]
+        assert (pictures[0].size, pictures[0].mode) == ((16, 16), "RGB")
+    assert dataset.decode([], tokenizer, processor=processor) == []
+    loaded = LoadedImageTokenizer(tokenizer, processor, "mine")
+    assert len(dataset.decode(iter([1, 2]), loaded)) == 2
+    with pytest.raises(InputError, match="num_levels"):
+        dataset.decode([0], loaded, 4)
+
+
+def test_decoding_asks_for_the_tokenizer_that_made_the_codes(tokenizer, processor, twelve):
+    dataset = load_codes(twelve)
+    other = LoadedImageTokenizer(make_tokenizer(1), processor, "other")
+    with pytest.raises(InputError, match="split train holds codes of image tokenizer"):
+        dataset.decode([0], other)
+    with pytest.raises(InputError, match="pass processor="):
+        dataset.decode([0], tokenizer)
+    better = copy.deepcopy(tokenizer)  # another decoder: the codes are the same, the pictures are not
+    with torch.no_grad():
+        better.decoder.head[-1].project.weight.mul_(0.5)  # pyright: ignore
+    pictures = [dataset.decode([0], model, processor=processor)[0].tobytes() for model in (tokenizer, better)]
+    assert pictures[0] != pictures[1]
+
+
+def test_decoding_of_several_sizes(tokenizer, tmp_path):
+    source = write_pictures(tmp_path / "in", {"a.png": (16, 16), "b.png": (24, 8), "c.png": (16, 16)})
+    native = ImageTokenizerImageProcessorPil(do_resize=False)
+    write_codes(source, tokenizer, native, tmp_path / "out")
+    pictures = load_codes(tmp_path / "out").decode([0, 1, 2], tokenizer, processor=native)
+    assert [picture.size for picture in pictures] == [(16, 16), (24, 8), (16, 16)]
+
+
+def test_parts_by_key(tokenizer, processor, twelve, tmp_path):
+    dataset = load_codes(twelve)
+    parts = dataset.split_by_key({"train": 0.7, "test": 0.3})
+    assert {name: part.split for name, part in parts.items()} == {"train": "train", "test": "test"}
+    assert sorted(parts["train"].keys + parts["test"].keys) == sorted(dataset.keys)
+    place = {key: row for row, key in enumerate(dataset.keys)}
+    for part in parts.values():
+        assert part.grids == dataset.grids
+        rows = [place[key] for key in part.keys]
+        assert [part.captions(row) for row in range(len(part))] == [dataset.captions(row) for row in rows]
+        for level, right in zip(part.codes(range(len(part))), dataset.codes(rows), strict=True):
+            assert torch.equal(level, right)
+    write_codes(emoji(12), tokenizer, processor, tmp_path, rows_per_shard=2)
+    again = load_codes(tmp_path).split_by_key({"train": 0.7, "test": 0.3})
+    assert {name: part.keys for name, part in again.items()} == {name: part.keys for name, part in parts.items()}
+    smaller = parts["train"].split_by_key({"a": 0.5, "b": 0.5}, seed=1)
+    assert sorted(smaller["a"].keys + smaller["b"].keys) == sorted(parts["train"].keys)
+    with pytest.raises(InputError, match="must add up to 1"):
+        dataset.split_by_key({"train": 0.9, "test": 0.2})
+
+
+def test_a_revision_belongs_to_a_name(twelve):
+    with pytest.raises(InputError, match="a revision, 'v1', needs a name on the Hub"):
+        load_codes(twelve, revision="v1")
+    assert load_codes(twelve).revision is None
+    with pytest.raises(InputError, match="no folder of that name is here, and dataset owner/name is not in the cache"):
+        load_codes("owner/name")

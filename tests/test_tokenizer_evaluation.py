@@ -8,8 +8,9 @@ from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.distortion import psnr
 from pictogram.tokenizer.evaluation import evaluate_tokenizer
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil, to_8bit
-from pictogram.tokenizer.images import PixelDataset, load_image_source
+from pictogram.tokenizer.images import load_image_source
 from pictogram.tokenizer.model import ImageTokenizer
+from pictogram.tokenizer.pixel_dataset import PixelDataset
 
 
 @pytest.fixture

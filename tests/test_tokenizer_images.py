@@ -1,48 +1,16 @@
-import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import datasets
-import numpy as np
 import pyarrow
 import pyarrow.parquet
 import pytest
-import torch
 from datasets import ClassLabel, Dataset, Features, List, Value
-from PIL import Image
+from tiny_pictures import damaged_folder, picture, png, write_files
 
 from pictogram.hub.errors import InputError
-from pictogram.tokenizer import images as images_module
-from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
-from pictogram.tokenizer.images import (
-    Failure,
-    PixelDataset,
-    UnreadableImage,
-    decode_row,
-    find_unreadable,
-    load_image_source,
-    load_pixels,
-)
-from pictogram.tokenizer.padding import Box
-
-
-def picture(seed: int = 0, size: tuple[int, int] = (8, 8)) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
-
-
-def png(seed: int = 0, size: tuple[int, int] = (8, 8)) -> bytes:
-    buffer = io.BytesIO()
-    picture(seed, size).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_files(folder: Path, files: Mapping[str, bytes | str]) -> Path:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return folder
+from pictogram.tokenizer.decoding import UnreadableImage
+from pictogram.tokenizer.images import Failure, find_unreadable, load_image_source
 
 
 def write_parquet(path: Path, columns: dict[str, list], features: Features | None = None) -> str:
@@ -267,22 +235,6 @@ def test_no_rows(tmp_path):
 # Pictures that cannot be read
 
 
-def damaged_folder(tmp_path: Path) -> str:
-    buffer = io.BytesIO()
-    picture(9, (64, 64)).save(buffer, "JPEG")
-    files = {
-        "a.png": png(1),
-        "b_truncated.png": png(2, (64, 64))[:2000],
-        "c_empty.png": b"",
-        "d_page.jpg": "<html></html>",
-        "e_flipped.png": png(3)[:45] + b"\x00" * 40 + png(3)[85:],
-        "f_truncated.jpg": buffer.getvalue()[:1000],
-        "g.png": png(4),
-        "h_really_png.jpg": png(5),
-    }
-    return str(write_files(tmp_path, files))
-
-
 def test_damaged_pictures_are_listed_and_the_rest_kept(tmp_path):
     source = load_image_source(damaged_folder(tmp_path))
     steps = []
@@ -311,75 +263,10 @@ def test_file_that_vanished(tmp_path):
         source.read(0)
 
 
-@pytest.mark.parametrize("row", [None, {}, {"bytes": None, "path": None}, {"bytes": None, "path": ""}])
-def test_rows_without_a_picture(row):
-    with pytest.raises(UnreadableImage, match="no picture"):
-        decode_row(row)
-
-
-@pytest.mark.parametrize("limit", [63, 20])  # PIL itself would warn at the first and raise at the second
-def test_too_many_pixels(limit, monkeypatch, recwarn):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(UnreadableImage, match="pixels"):
-        decode_row({"bytes": png(), "path": None})
-    assert not recwarn.list
-
-
-# Rows and tensors
+# Rows
 
 
 def test_keys_stay_when_rows_are_left_out():
     source = load_image_source("embedded").select([5, 3]).select([1])
     assert (len(source), source.key(0)) == (1, "row-000003")
     assert source.captions(0) == load_image_source("embedded").captions(3)
-
-
-def test_pixel_dataset_gives_the_processor_s_own_values():
-    source = load_image_source("embedded").select(range(4))
-    processor = ImageTokenizerImageProcessorPil(size={"height": 16, "width": 24})
-    expected = processor([source.read(index) for index in range(4)], return_tensors="pt")["pixel_values"]
-    dataset = PixelDataset(source, processor)
-    for _ in range(2):  # decoded, then from memory
-        assert torch.equal(dataset.pixels(range(4)), expected)
-        assert torch.equal(dataset[2], expected[2])
-    assert dataset.pixels([3, 0]).dtype == torch.float32
-    batches = torch.utils.data.DataLoader(dataset, batch_size=2)
-    assert torch.equal(torch.cat(list(batches)), expected)
-
-
-def test_pixel_dataset_of_padded_grey_pictures(tmp_path):
-    for name, size in {"a.png": (28, 28), "b.png": (27, 30), "c.png": (64, 32)}.items():
-        picture(len(name), size).convert("L").save(tmp_path / name)
-    source = load_image_source(str(tmp_path))
-    processor = ImageTokenizerImageProcessorPil(do_pad=True, num_channels=1, background=[0, 0, 0])
-    expected = processor([source.read(index) for index in range(3)], return_tensors="pt")["pixel_values"]
-    dataset = PixelDataset(source, processor)
-    assert dataset.content_box(1) == Box(1, 2, 30, 27)  # read for its size
-    for _ in range(2):
-        assert torch.equal(dataset.pixels(range(3)), expected)
-    assert expected.shape == (3, 1, 32, 32)
-    assert [dataset.content_box(index) for index in (0, 2)] == [Box(2, 2, 28, 28), Box(8, 0, 16, 32)]
-    inside = Box(2, 2, 28, 28).of(dataset[0])
-    assert torch.equal(((inside + 1) * 127.5).round()[0], torch.tensor(np.asarray(source.read(0).convert("L"))).float())
-
-
-def test_pixel_dataset_beyond_its_memory(monkeypatch):
-    monkeypatch.setattr(images_module, "_CACHE_BYTES", 3 * 32 * 32 * 2)
-    source = load_image_source("embedded").select(range(4))
-    dataset = PixelDataset(source, ImageTokenizerImageProcessorPil())
-    assert torch.equal(dataset.pixels(range(4)), dataset.pixels(range(4)))
-    assert len(dataset._cache) == 2
-
-
-def test_pixel_dataset_of_several_sizes(tmp_path):
-    write_files(tmp_path, {"a.png": png(0, (8, 4)), "b.png": png(1, (4, 8))})
-    dataset = PixelDataset(load_image_source(str(tmp_path)), ImageTokenizerImageProcessorPil(do_resize=False))
-    assert dataset[0].shape == (3, 4, 8)
-    with pytest.raises(InputError, match="one size"):
-        dataset.pixels([0, 1])
-
-
-def test_load_pixels_leaves_out_what_cannot_be_read(tmp_path):
-    dataset, failures = load_pixels(damaged_folder(tmp_path), "train", ImageTokenizerImageProcessorPil())
-    assert (len(dataset), len(failures)) == (3, 5)
-    assert dataset.pixels(range(3)).shape == (3, 3, 32, 32)

@@ -9,6 +9,7 @@ from pictogram.tokenizer.layers import (
     ResidualBlock,
     Upsample,
     blocks,
+    cached_parts,
     coordinate_features,
 )
 
@@ -84,3 +85,12 @@ def test_the_pool_sees_the_layout():
 def test_every_cell_of_the_broadcast_differs():
     out = ImageBroadcast(4, 6, 2)(random(1, 4, 1, 1), (3, 3))
     assert len(out.flatten(2)[0].T.unique(dim=0)) == 9
+
+
+def test_parts_are_all_pictures_in_order():
+    pixel_values = torch.arange(5 * 3 * 4 * 4).view(5, 3, 4, 4)
+    parts = cached_parts(pixel_values, 2 * 16)
+    assert [len(part) for part in parts] == [2, 2, 1]
+    assert torch.equal(torch.cat(parts), pixel_values)
+    assert [len(part) for part in cached_parts(pixel_values, 1)] == [1] * 5
+    assert cached_parts(pixel_values.to("meta"), 1)[0].shape == pixel_values.shape

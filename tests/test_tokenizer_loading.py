@@ -1,13 +1,18 @@
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from pictogram.hub.errors import InputError
+from pictogram.hub.repository import DownloadedRepository
+from pictogram.tokenizer import loading
 from pictogram.tokenizer.config import ImageTokenizerConfig
+from pictogram.tokenizer.fingerprints import codes_fingerprint
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
-from pictogram.tokenizer.loading import load_image_tokenizer
+from pictogram.tokenizer.loading import TOKENIZER_FILES, load_image_tokenizer, with_processor
 from pictogram.tokenizer.model import ImageTokenizer
 
 
@@ -66,3 +71,57 @@ def test_a_configuration_of_another_model(settings, folder):
     with pytest.raises(InputError) as raised:
         load_image_tokenizer(folder)
     assert "\n" not in str(raised.value)
+
+
+def test_a_folder_has_its_path_for_a_name_and_no_revision(folder, monkeypatch):
+    loaded = load_image_tokenizer(folder)
+    assert (loaded.name, loaded.revision) == (str(folder), None)
+    assert loaded.codes_fingerprint == codes_fingerprint(loaded.model, loaded.processor)
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert load_image_tokenizer(f"~/{folder.name}").codes_fingerprint == loaded.codes_fingerprint
+    with pytest.raises(InputError, match=r"a revision, 'v1', needs a name on the Hub, owner/name; got the folder"):
+        load_image_tokenizer(folder, "v1")
+
+
+def test_a_name_on_the_hub(folder, tmp_path, monkeypatch):
+    asked = []
+
+    def download(repo_id, **options):
+        asked.append((repo_id, options))
+        return DownloadedRepository(folder, "1" * 40)
+
+    monkeypatch.setattr(loading, "download_folder", download)
+    loaded = load_image_tokenizer("owner/name", "v1")
+    assert (loaded.name, loaded.revision) == ("owner/name", "1" * 40)
+    assert asked == [("owner/name", {"repo_type": "model", "revision": "v1", "allow_patterns": TOKENIZER_FILES})]
+    for path in ("name", "./owner/name", "a/b/c", "~/name", Path("owner/name")):
+        with pytest.raises(InputError, match="is not an image tokenizer: it is not a folder"):
+            load_image_tokenizer(path)
+    assert len(asked) == 1
+    (folder / "config.json").unlink()
+    with pytest.raises(InputError, match=r"owner/name is not an image tokenizer: it lacks config\.json"):
+        load_image_tokenizer("owner/name")
+
+
+def test_a_folder_wins_over_a_name(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "download_folder", lambda *_, **__: pytest.fail("the Hub was asked"))
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, tmp_path / "owner" / "name")
+    assert load_image_tokenizer("owner/name").revision is None
+
+
+def test_offline_and_not_in_the_cache():
+    with pytest.raises(InputError, match="no folder of that name is here, and model owner/name is not in the cache"):
+        load_image_tokenizer("owner/name")
+
+
+def test_a_tokenizer_and_the_processor_beside_it(folder):
+    loaded = load_image_tokenizer(folder)
+    assert with_processor(loaded) is loaded
+    model = ImageTokenizer.from_pretrained(folder).eval()
+    assert with_processor(model).codes_fingerprint == loaded.codes_fingerprint
+    other = ImageTokenizerImageProcessorPil(size={"height": 16, "width": 16}, background=(9, 9, 9))
+    for tokenizer in (loaded, model):
+        assert with_processor(tokenizer, other).processor is other
+    with pytest.raises(InputError, match="pass processor="):
+        with_processor(ImageTokenizer(model.config.__class__(image_size=16, strides=[8], codebook_sizes=[4])))

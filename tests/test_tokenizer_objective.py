@@ -20,11 +20,11 @@ from pictogram.tokenizer import train
 from pictogram.tokenizer.checkpoints import MetricsLog
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.discriminator import adversarial_loss, seeded_discriminator
-from pictogram.tokenizer.images import load_pixels
 from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.model import ImageTokenizer
 from pictogram.tokenizer.objective import Adversary, Objective, last_layer
 from pictogram.tokenizer.perceptual import PerceptualLoss
+from pictogram.tokenizer.pixel_dataset import load_pixels
 from pictogram.tokenizer.training_config import TokenizerTrainingConfig
 
 pytestmark = pytest.mark.usefixtures("fresh_accelerator")

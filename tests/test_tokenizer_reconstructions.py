@@ -6,9 +6,10 @@ from pictogram.tokenizer.adapter import AdaptedTokenizer
 from pictogram.tokenizer.adapter_config import AdaptedTokenizerConfig
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil, to_8bit, to_images
-from pictogram.tokenizer.images import PixelDataset, load_image_source
+from pictogram.tokenizer.images import load_image_source
 from pictogram.tokenizer.model import ImageTokenizer
 from pictogram.tokenizer.padding import Box
+from pictogram.tokenizer.pixel_dataset import PixelDataset
 from pictogram.tokenizer.reconstructions import decode_prefixes, over_contents, reconstruct, row_batches
 
 

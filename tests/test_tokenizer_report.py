@@ -15,9 +15,10 @@ from pictogram.tokenizer.evaluation import evaluate_tokenizer
 from pictogram.tokenizer.feature_space import load_feature_space
 from pictogram.tokenizer.frechet import GaussianMoments, frechet_distance
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil, to_8bit
-from pictogram.tokenizer.images import ImageSource, PixelDataset, load_image_source
+from pictogram.tokenizer.images import ImageSource, load_image_source
 from pictogram.tokenizer.model import ImageTokenizer
 from pictogram.tokenizer.padding import Box
+from pictogram.tokenizer.pixel_dataset import PixelDataset
 from pictogram.tokenizer.report import Reference, report_on_tokenizer
 from pictogram.tokenizer.ssim import ssim
 

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
-from pictogram.tokenizer.images import load_pixels
 from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.model import ImageTokenizer
+from pictogram.tokenizer.pixel_dataset import load_pixels
 from pictogram.tokenizer.start import new_start
 from pictogram.tokenizer.train import train_tokenizer
 from pictogram.tokenizer.training_config import TokenizerTrainingConfig

@@ -1,29 +1,36 @@
-"""Reading a folder of codes: rows of integers with captions, guarded by the fingerprint of their tokenizer.
+"""Datasets of codes: rows of integers with captions, guarded by the fingerprint of their tokenizer.
 
-`write_codes` makes the folder. Its shards are plain parquet, so ``load_dataset("parquet", data_files=...)`` reads them
-too; what `load_codes` adds are the checks and the codes as grids.
+`write_codes` makes a folder of them, `push_codes` puts it on the Hub. Its shards are plain parquet, so ``load_dataset``
+reads them too; what `load_codes` adds are the checks and the codes as grids.
 """
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 from functools import cached_property
-from pathlib import Path
+from typing import Any, Literal, overload
 
-import numpy as np
-import torch
 from datasets import Dataset, load_dataset
+from PIL import Image
 
 from ..hub.errors import InputError
-from .codes_manifest import CodesManifest, SplitManifest, read_footer
+from .codes_location import check_fingerprint, find_codes
+from .codes_manifest import CodesManifest
+from .codes_splits import rows_by_key
+from .codes_stream import CodesStream, as_captions
+from .codes_table import CodesTable
 from .codes_writer import write_codes
-from .fingerprints import codes_fingerprint as fingerprint_codes
-from .image_processor import ImageTokenizerImageProcessorPil
+from .image_processor import ImageTokenizerImageProcessorPil, to_images
 from .interface import ImageCodes, TokenizesImages
+from .loading import LoadedImageTokenizer, with_processor
+from .reconstructions import row_batches
 
-__all__ = ["CodesDataset", "CodesManifest", "load_codes", "write_codes"]
+__all__ = ["CodesDataset", "CodesManifest", "CodesStream", "load_codes", "write_codes"]
+
+_DECODED_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -34,14 +41,20 @@ class CodesDataset:
         dataset: the rows as stored.
         manifest: how they were made.
         split: the split's name.
+        revision: commit of the Hub's repository that they were loaded from; None for a folder.
     """
 
     dataset: Dataset
     manifest: CodesManifest
     split: str
+    revision: str | None = None
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes: what is mapped into memory here must not travel."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @property
     def grids(self) -> tuple[tuple[int, int], ...] | None:
@@ -72,97 +85,143 @@ class CodesDataset:
 
     def captions(self, index: int) -> list[str]:
         """The row's captions, at least one."""
-        caption = self._captions[index]["caption"]
-        return [caption] if isinstance(caption, str) else list(caption) or [""]
+        return as_captions(self._captions[index]["caption"])
 
     def codes(self, indices: Iterable[int]) -> ImageCodes:
         """The codes of some rows: one int64 (B, h_l, w_l) per level, coarse to fine.
 
+        Args:
+            indices: row numbers in any order; an array is fastest.
+
         Raises:
+            IndexError: there is no such row.
             InputError: the rows have different grids.
         """
-        rows = [int(index) for index in indices]
-        table = self._arrow[rows]
-        levels = []
-        for level, (height, width) in enumerate(self.grids or self._common_grids(rows)):
-            flat = table[f"codes_{level}"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            levels.append(torch.from_numpy(flat.astype(np.int64)).view(len(rows), height, width))
-        return tuple(levels)
+        return self._table.codes(indices, self.grids)
+
+    def decode(
+        self,
+        indices: Iterable[int],
+        tokenizer: TokenizesImages | LoadedImageTokenizer,
+        num_levels: int | None = None,
+        processor: ImageTokenizerImageProcessorPil | None = None,
+    ) -> list[Image.Image]:
+        """Some rows as pictures, with the padding around them if there was any.
+
+        Args:
+            indices: row numbers in any order.
+            tokenizer: the one that made the codes, or one with another decoder that gives the same codes.
+            num_levels: levels to decode from, coarse to fine; all unless told.
+            processor: the tokenizer's image processor, part of its fingerprint; by default read from where `tokenizer`
+                was loaded from.
+
+        Raises:
+            InputError: another tokenizer made the codes, or this one does not decode so many levels.
+        """
+        loaded = with_processor(tokenizer, processor)
+        check_fingerprint(f"split {self.split}", self.manifest.codes_fingerprint, loaded.codes_fingerprint)
+        rows = list(indices)
+        # Pictures of several sizes make no batch.
+        batches = row_batches(len(rows), 1 if self.grids is None else _DECODED_AT_ONCE)
+        pictures: list[Image.Image] = []
+        for batch in batches:
+            codes = self.codes([rows[place] for place in batch])
+            on_device = tuple(level.to(loaded.model.device) for level in codes)
+            pictures += to_images(loaded.model.decode(on_device, num_levels))
+        return pictures
+
+    def split_by_key(self, fractions: Mapping[str, float], seed: int = 0) -> dict[str, CodesDataset]:
+        """Deals the rows out to named parts, each by the hash of its key; see `codes_splits.rows_by_key`.
+
+        The parts do not depend on the order of rows, the number of files or the machine, and all views of a picture,
+        which have one key, fall into one.
+
+        Args:
+            fractions: above 0 and of sum 1, by the part's name; their order counts.
+            seed: another one deals anew.
+
+        Raises:
+            InputError: fractions that do not add up to 1.
+        """
+        return {
+            name: CodesDataset(self.dataset.select(rows), self.manifest, name, self.revision)
+            for name, rows in rows_by_key(self.keys, fractions, seed).items()
+        }
 
     @cached_property
     def _captions(self) -> Dataset:
         return self.dataset.select_columns(["caption"])
 
     @cached_property
-    def _arrow(self) -> Dataset:
-        return self.dataset.with_format("arrow")
+    def _table(self) -> CodesTable:
+        return CodesTable.of(self.dataset, len(self.codebook_sizes))
 
-    def _common_grids(self, rows: list[int]) -> list[tuple[int, int]]:
-        names = [f"grid_{level}" for level in range(len(self.codebook_sizes))]
-        stored = self.dataset.select_columns(names)[rows]
-        grids = {tuple(tuple(grid) for grid in row) for row in zip(*(stored[name] for name in names), strict=True)}
-        if len(grids) != 1:
-            raise InputError(f"one batch needs rows with equal grids, got {sorted(grids)}")
-        return [(height, width) for height, width in grids.pop()]
+
+@overload
+def load_codes(
+    path: str | os.PathLike[str],
+    split: str = "train",
+    codes_fingerprint: str | None = None,
+    tokenizer: TokenizesImages | LoadedImageTokenizer | None = None,
+    processor: ImageTokenizerImageProcessorPil | None = None,
+    *,
+    revision: str | None = None,
+    streaming: Literal[False] = False,
+) -> CodesDataset: ...
+
+
+@overload
+def load_codes(
+    path: str | os.PathLike[str],
+    split: str = "train",
+    codes_fingerprint: str | None = None,
+    tokenizer: TokenizesImages | LoadedImageTokenizer | None = None,
+    processor: ImageTokenizerImageProcessorPil | None = None,
+    *,
+    revision: str | None = None,
+    streaming: Literal[True],
+) -> CodesStream: ...
 
 
 def load_codes(
-    path: str | Path,
+    path: str | os.PathLike[str],
     split: str = "train",
     codes_fingerprint: str | None = None,
-    tokenizer: TokenizesImages | None = None,
+    tokenizer: TokenizesImages | LoadedImageTokenizer | None = None,
     processor: ImageTokenizerImageProcessorPil | None = None,
-) -> CodesDataset:
-    """Opens a finished folder of codes.
+    *,
+    revision: str | None = None,
+    streaming: bool = False,
+) -> CodesDataset | CodesStream:
+    """Opens a dataset of codes from a finished folder or from the Hub.
+
+    From the Hub come the manifest and, if it passes, the shards of this split alone.
 
     Args:
-        path: the folder `write_codes` made.
+        path: the folder `write_codes` made, or "owner/name" of a dataset on the Hub. A folder of that name wins;
+            whatever else looks like a path is never asked for on the Hub.
         split: one of its splits.
         codes_fingerprint: refuse codes of any other tokenizer.
         tokenizer: the same check against a model at hand.
         processor: the model's image processor, part of its fingerprint; by default read from where `tokenizer` was
             loaded from.
+        revision: branch, tag or commit on the Hub; the main branch unless told.
+        streaming: leave the shards where they are and read them from first to last. Manifest and fingerprint are
+            checked now, each shard when its turn comes.
 
     Raises:
-        InputError: manifest, split or shard missing, shard damaged, counts that disagree, or another tokenizer's codes.
+        InputError: manifest, split or shard missing, shard damaged, counts that disagree, or another tokenizer's codes;
+            or the Hub does not give it, see `hub.client_errors`.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise InputError(f"{folder} does not exist; expected a folder of codes")
-    manifest = CodesManifest.load(folder)
+    location = find_codes(path, revision)
     if tokenizer is not None:
-        wanted = fingerprint_codes(tokenizer, processor or _processor_beside(tokenizer))
-        _check_fingerprint(folder, manifest.codes_fingerprint, wanted)
+        location.check_fingerprint(with_processor(tokenizer, processor).codes_fingerprint)
     if codes_fingerprint is not None:
-        _check_fingerprint(folder, manifest.codes_fingerprint, codes_fingerprint)
-    if split not in manifest.splits:
-        raise InputError(f"{folder} has no split {split!r}; it has: {', '.join(manifest.splits)}")
-    shards = manifest.splits[split].shard_paths(folder, split)
-    _check_shards(shards, manifest.splits[split], manifest.codes_fingerprint)
-    files = [glob.escape(str(shard.resolve())) for shard in shards]  # `datasets` reads names as patterns
+        location.check_fingerprint(codes_fingerprint)
+    location.split(split)
+    if streaming:
+        return CodesStream(location, split)
+    # `datasets` reads names as patterns.
+    files = [glob.escape(str(shard.absolute())) for shard in location.shards(split)]
     dataset = load_dataset("parquet", data_files={split: files}, split=split)
-    return CodesDataset(dataset, manifest, split)
-
-
-def _processor_beside(tokenizer: TokenizesImages) -> ImageTokenizerImageProcessorPil:
-    if not tokenizer.name_or_path:
-        raise InputError("a tokenizer that was not loaded from a folder is checked with its processor: pass processor=")
-    return ImageTokenizerImageProcessorPil.from_pretrained(tokenizer.name_or_path)
-
-
-def _check_shards(shards: list[Path], split: SplitManifest, codes_fingerprint: str) -> None:
-    rows = 0
-    for shard in shards:
-        footer = read_footer(shard)
-        _check_fingerprint(shard, footer.plan["codes_fingerprint"], codes_fingerprint)
-        rows += footer.rows
-    if rows != split.rows:
-        raise InputError(f"{shards[0].parent} holds {rows} rows, its manifest says {split.rows}")
-
-
-def _check_fingerprint(place: Path, there: str, wanted: str) -> None:
-    if there != wanted:
-        raise InputError(
-            f"{place} holds codes of image tokenizer {there[:12]}..., expected {wanted[:12]}...; "
-            "make the codes again with this tokenizer"
-        )
+    return CodesDataset(dataset, location.manifest, split, location.revision)

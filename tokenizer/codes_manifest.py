@@ -10,7 +10,7 @@ import importlib.metadata
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow
 import pyarrow.parquet
@@ -34,10 +34,12 @@ class SplitManifest:
 
     Attributes:
         input_rows: rows of the source.
-        rows: rows that were encoded.
-        rows_per_shard: source rows behind each shard.
+        rows: rows of codes: one for each view of each source row that was encoded.
+        rows_per_shard: source rows behind each shard, where the source could be cut anywhere.
         num_shards: parquet files.
         failures: `{"key", "reason"}` of each source row that was left out.
+        num_views: rows per source row.
+        sha256: of each file, 64 hexadecimal digits; empty in folders made before they were kept.
     """
 
     input_rows: int
@@ -45,6 +47,8 @@ class SplitManifest:
     rows_per_shard: int
     num_shards: int
     failures: list[dict[str, str]]
+    num_views: int = 1
+    sha256: list[str] = field(default_factory=list)
 
     def shard_paths(self, folder: Path, split: str) -> list[Path]:
         """The split's files in order."""
@@ -66,6 +70,7 @@ class CodesManifest:
         encoding_dtype: the model's number type while encoding.
         versions: of the libraries that took part.
         splits: by name.
+        tokenizer_revision: commit of the Hub repository that the tokenizer was loaded from; None for a folder.
     """
 
     tokenizer_id: str | None
@@ -78,6 +83,7 @@ class CodesManifest:
     encoding_dtype: str
     versions: dict[str, str]
     splits: dict[str, SplitManifest] = field(default_factory=dict)
+    tokenizer_revision: str | None = None
 
     def save(self, folder: Path) -> None:
         """Writes `pictogram.json`, all or nothing."""
@@ -108,11 +114,19 @@ class CodesManifest:
 
 @dataclass(frozen=True)
 class ShardFooter:
-    """What a shard says about itself: `plan` is equal for all shards of one split, `failures` are its own."""
+    """What a shard says about itself.
+
+    Attributes:
+        plan: equal for all shards of one split.
+        rows: of codes.
+        failures: `{"key", "reason"}` of each of its source rows that was left out.
+        input_rows: source rows behind it.
+    """
 
     plan: dict[str, Any]
     rows: int
     failures: list[dict[str, str]]
+    input_rows: int
 
 
 def shard_path(folder: Path, split: str, index: int, num_shards: int) -> Path:
@@ -120,14 +134,15 @@ def shard_path(folder: Path, split: str, index: int, num_shards: int) -> Path:
     return folder / "data" / f"{split}-{index:05d}-of-{num_shards:05d}.parquet"
 
 
-def with_footer(schema: pyarrow.Schema, plan: dict[str, Any], failures: list[dict[str, str]]) -> pyarrow.Schema:
-    """The schema with plan and failures among its metadata."""
-    footer = json.dumps({"plan": plan, "failures": failures}, ensure_ascii=False).encode()
-    return schema.with_metadata({**(schema.metadata or {}), _FOOTER_KEY: footer})
+def with_footer(schema: pyarrow.Schema, footer: ShardFooter) -> pyarrow.Schema:
+    """The schema with the footer among its metadata, but for the rows, which parquet counts itself."""
+    content = {"plan": footer.plan, "failures": footer.failures, "input_rows": footer.input_rows}
+    encoded = json.dumps(content, ensure_ascii=False).encode()
+    return schema.with_metadata({**(schema.metadata or {}), _FOOTER_KEY: encoded})
 
 
-def read_footer(path: Path) -> ShardFooter:
-    """Reads a shard's footer, not its rows.
+def read_footer(path: Path | BinaryIO) -> ShardFooter:
+    """Reads the footer of a shard, a file or an open one, not its rows.
 
     Raises:
         DamagedShard: the file is cut short or otherwise broken.

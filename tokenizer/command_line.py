@@ -78,6 +78,7 @@ def command(
     *,
     summarise: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     presets: Mapping[str, Mapping[str, Any]] | None = None,
+    exit_code: Callable[[dict[str, Any]], int] = lambda _: 0,
 ) -> Callable[..., None]:
     """The function that typer turns into a command.
 
@@ -88,12 +89,15 @@ def command(
         description: the command's help, with an example.
         summarise: makes of that result what people see; everything unless told.
         presets: named sets of values for `--preset`; an option given beside it wins over its value.
+        exit_code: of the process, by that result.
     """
 
     def call(json_output: bool, **options: Any) -> None:
         result = run(config_class(**_chosen(options, presets or {})))
         if os.environ.get("RANK", "0") == "0":  # set by torchrun: one result, however many processes found it
             print_result(result if json_output else summarise(result), json_output)
+        if code := exit_code(result):
+            raise SystemExit(code)
 
     types = get_type_hints(config_class)
     fields = dataclasses.fields(config_class)  # pyright: ignore[reportArgumentType]
@@ -196,6 +200,8 @@ def quiet_libraries() -> None:
     import transformers
 
     huggingface_hub.utils.logging.set_verbosity_error()
+    if not sys.stderr.isatty():  # not all of its bars look for themselves
+        huggingface_hub.utils.disable_progress_bars()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()

@@ -13,8 +13,8 @@ import torch
 
 from .code_statistics import entropy
 from .distortion import Distortion, DistortionMeter
-from .images import PixelDataset
 from .interface import TokenizesImages
+from .pixel_dataset import PixelDataset
 from .reconstructions import reconstruct
 
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from ..hub.errors import InputError
 from .interface import ImageCodes
+from .layers import cached_parts
 from .layout import LayoutShape, TokenizerLayout, as_json, read_settings
 from .quantizer import channels_last, nearest
 
@@ -154,9 +155,7 @@ class VQVAE2Layout(TokenizerLayout):
 
     def encode(self, pixel_values: torch.Tensor) -> ImageCodes:
         """(B, C, H, W) -> top codes (B, H/8, W/8) and bottom codes (B, H/4, W/4)."""
-        # A few pictures at a time: features that a processor's caches do not hold are read from memory by every layer.
-        count = max(1, _CACHED_PIXELS // pixel_values[0, 0].numel())
-        parts = pixel_values.split(count if pixel_values.device.type == "cpu" else len(pixel_values))
+        parts = cached_parts(pixel_values, _CACHED_PIXELS)
         top, bottom = zip(*(self._encode(part) for part in parts), strict=True)
         return torch.cat(top), torch.cat(bottom)
 

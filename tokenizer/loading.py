@@ -1,16 +1,18 @@
-"""Loading an image tokenizer together with its image processor."""
+"""Loading an image tokenizer together with its image processor, from a folder or from the Hub."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from ..hub.errors import InputError, first_line
 from ..hub.files import read_json
+from ..hub.repository import download_folder, is_hub_name
 from .adapter import AdaptedTokenizer
 from .adapter_config import AdaptedTokenizerConfig
+from .fingerprints import codes_fingerprint
 from .image_processor import ImageTokenizerImageProcessorPil
 from .interface import TokenizesImages
 from .model import ImageTokenizer
@@ -21,36 +23,82 @@ TOKENIZER_FILES = ("config.json", "model.safetensors", "preprocessor_config.json
 
 @dataclass(frozen=True)
 class LoadedImageTokenizer:
-    """An image tokenizer in evaluation mode, and the processor that makes its pixels."""
+    """An image tokenizer in evaluation mode, and the processor that makes its pixels.
+
+    Attributes:
+        model: the tokenizer.
+        processor: its image processor.
+        name: what it was loaded by: a folder, or a name on the Hub.
+        revision: commit of the Hub's repository; None for a folder.
+    """
 
     model: TokenizesImages
     processor: ImageTokenizerImageProcessorPil
+    name: str
+    revision: str | None = None
+
+    @property
+    def codes_fingerprint(self) -> str:
+        """See `fingerprints.codes_fingerprint`."""
+        return codes_fingerprint(self.model, self.processor)
 
 
-def load_image_tokenizer(directory: str | os.PathLike[str]) -> LoadedImageTokenizer:
-    """Loads both from a folder that `pictogram train-tokenizer`, `import-tokenizer` or `save_pretrained` wrote.
+def load_image_tokenizer(name_or_path: str | os.PathLike[str], revision: str | None = None) -> LoadedImageTokenizer:
+    """Loads both from a folder that `train-tokenizer`, `import-tokenizer` or `save_pretrained` wrote, or from the Hub.
+
+    Args:
+        name_or_path: a folder, or "owner/name" of a model repository on the Hub. A folder of that name wins; whatever
+            else looks like a path is never asked for on the Hub.
+        revision: branch, tag or commit on the Hub; the main branch unless told.
 
     Raises:
-        InputError: a file is missing or damaged.
+        InputError: a file is missing or damaged, a revision is given for a folder, or the Hub does not give it, see
+            `hub.client_errors`.
     """
-    directory = Path(directory)
-    missing = [name for name in TOKENIZER_FILES if not (directory / name).is_file()]
+    name = os.fspath(name_or_path)
+    if is_hub_name(name_or_path):
+        downloaded = download_folder(name, repo_type="model", revision=revision, allow_patterns=TOKENIZER_FILES)
+        return _load(downloaded.folder, name, downloaded.commit)
+    if revision is not None:
+        raise InputError(f"a revision, {revision!r}, needs a name on the Hub, owner/name; got the folder {name}")
+    return _load(Path(name).expanduser(), name, None)
+
+
+def with_processor(
+    tokenizer: TokenizesImages | LoadedImageTokenizer, processor: ImageTokenizerImageProcessorPil | None = None
+) -> LoadedImageTokenizer:
+    """An image tokenizer together with its processor, which by default lies where the tokenizer was loaded from.
+
+    Raises:
+        InputError: it was not loaded from anywhere, and no processor is given.
+    """
+    if isinstance(tokenizer, LoadedImageTokenizer):
+        return tokenizer if processor is None else replace(tokenizer, processor=processor)
+    name = tokenizer.name_or_path or ""
+    if processor is None and not name:
+        raise InputError("a tokenizer that was not loaded from a folder is checked with its processor: pass processor=")
+    return LoadedImageTokenizer(tokenizer, processor or ImageTokenizerImageProcessorPil.from_pretrained(name), name)
+
+
+def _load(directory: Path, name: str, revision: str | None) -> LoadedImageTokenizer:
+    missing = [file for file in TOKENIZER_FILES if not (directory / file).is_file()]
     if missing:
-        what = "is not a folder" if not directory.is_dir() else f"lacks {', '.join(missing)}"
-        raise InputError(f"{directory} is not an image tokenizer: it {what}")
+        # On the Hub the cache makes no folder for nothing.
+        what = f"lacks {', '.join(missing)}" if directory.is_dir() or revision else "is not a folder"
+        raise InputError(f"{name} is not an image tokenizer: it {what}")
     try:
         loaded = _model_class(directory).from_pretrained(directory, local_files_only=True, output_loading_info=True)
         model, report = cast(tuple[ImageTokenizer | AdaptedTokenizer, dict[str, Any]], loaded)
         processor = ImageTokenizerImageProcessorPil.from_pretrained(directory, local_files_only=True)
     except Exception as error:
-        raise InputError(f"the image tokenizer in {directory} cannot be loaded: {first_line(error)}") from error
+        raise InputError(f"the image tokenizer in {name} cannot be loaded: {first_line(error)}") from error
     # transformers only warns of these and draws missing weights at random.
     wrong = sorted({*report["missing_keys"], *report["unexpected_keys"]})
     if wrong:
         raise InputError(
-            f"{directory}/model.safetensors does not fit its config.json: {len(wrong)} tensors, {wrong[0]} first"
+            f"{name}/model.safetensors does not fit its config.json: {len(wrong)} tensors, {wrong[0]} first"
         )
-    return LoadedImageTokenizer(model.eval(), processor)
+    return LoadedImageTokenizer(model.eval(), processor, name, revision)
 
 
 def _model_class(directory: Path) -> type[ImageTokenizer] | type[AdaptedTokenizer]:

@@ -23,10 +23,13 @@ from ..hub.errors import InputError
 from .checks import check_pixels, complete_codes
 from .config import ImageTokenizerConfig
 from .interface import ImageCodes
-from .layers import ChannelNorm, Pointwise
+from .layers import ChannelNorm, Pointwise, cached_parts
 from .networks import Decoder, Encoder, LevelStep
 from .quantizer import Quantized, Quantizer
 from .quantizers import build_quantizer
+
+_CACHED_PIXELS = 1 << 17
+"""Pixels encoded at once on a CPU."""
 
 
 @dataclass
@@ -167,7 +170,9 @@ class ImageTokenizer(PreTrainedModel):
             InputError: wrong number of dimensions or channels, no picture at all, sides the strides do not divide,
                 values that are no floats, or not finite.
         """
-        return tuple(level.indices for level in self._quantize(pixel_values))
+        check_pixels(pixel_values, self.config)
+        parts = [self._quantize(part) for part in cached_parts(pixel_values, _CACHED_PIXELS)]
+        return tuple(torch.cat([level.indices for level in levels]) for levels in zip(*parts, strict=True))
 
     @torch.no_grad()
     def decode(self, codes: Sequence[torch.Tensor], num_levels: int | None = None) -> torch.Tensor:

@@ -10,7 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, total: int, done: int = 0, *, enabled: bool = True) -> Iterator[Callable[[int], None]]:
+def progress_bar(
+    label: str, total: int | None, done: int = 0, *, enabled: bool = True
+) -> Iterator[Callable[[int], None]]:
     """Shows a bar while the block runs and yields a function that advances it by a number of units."""
     console = Console(stderr=True)
     columns = (

@@ -9,9 +9,9 @@ import torch
 
 from ..hub.errors import InputError
 from .image_processor import to_8bit
-from .images import PixelDataset
 from .interface import ImageCodes, TokenizesImages
 from .padding import Box
+from .pixel_dataset import PixelDataset
 
 
 @dataclass(frozen=True)

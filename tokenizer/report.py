@@ -14,9 +14,10 @@ from .distortion import Distortion, DistortionMeter
 from .feature_space import FeatureSpace
 from .frechet import FrechetResult, GaussianMoments, frechet_distance
 from .image_processor import to_8bit
-from .images import ClassLabels, PixelDataset
+from .images import ClassLabels
 from .interface import ImageCodes, TokenizesImages
 from .padding import Box
+from .pixel_dataset import PixelDataset
 from .reconstructions import over_contents, reconstruct, row_batches
 
 

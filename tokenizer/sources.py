@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow
-from datasets import Dataset, DatasetDict, Image, concatenate_datasets, load_dataset
+from datasets import Dataset, DatasetDict, Image, IterableDataset, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetsError
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
@@ -24,7 +24,7 @@ SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
 """Top folders and parquet files with these names hold splits."""
 
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-_PARQUET_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?")
+_FILE_OF_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?")
 _IMAGE_COLUMN = "image"  # imagefolder's name for it
 _PICTURE_SUFFIXES = frozenset(ImageFolder.EXTENSIONS)
 _METADATA_NAMES = frozenset(ImageFolder.METADATA_FILENAMES)
@@ -32,10 +32,17 @@ _METADATA_NAMES = frozenset(ImageFolder.METADATA_FILENAMES)
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one split, and the folder their files lie in if they are files."""
+    """The rows of one split.
+
+    Attributes:
+        dataset: pictures not decoded.
+        folder: where the files lie, if the rows are files.
+        has_caption_files: whether a text file of its name lies beside a picture.
+    """
 
     dataset: Dataset
     folder: Path | None = None
+    has_caption_files: bool = False
 
 
 def open_rows(source: str, split: str | None) -> Rows:
@@ -61,7 +68,7 @@ def open_rows(source: str, split: str | None) -> Rows:
 
 
 def _open_folder(folder: Path, split: str | None) -> Rows:
-    files = list(_visible_files(folder))
+    files = list(visible_files(folder))
     pictures = [file for file in files if file.suffix.lower() in _PICTURE_SUFFIXES]
     tables = [file for file in files if file.suffix == ".parquet" and file.name not in _METADATA_NAMES]
     if pictures and tables:
@@ -69,16 +76,32 @@ def _open_folder(folder: Path, split: str | None) -> Rows:
             f"{folder} holds {len(pictures)} pictures and {len(tables)} parquet files; name a folder of either"
         )
     if pictures:
-        return Rows(_open_pictures(folder, pictures, split), folder.resolve())
+        texts = {file.with_suffix("") for file in files if file.suffix == ".txt"}
+        beside = any(picture.with_suffix("") in texts for picture in pictures)
+        return Rows(_open_pictures(folder, pictures, split), folder.resolve(), beside)
     if tables:
-        splits = _group(tables, lambda file: _parquet_split(folder, file))
-        stems = Counter(file.stem for file in tables)
-        for file in tables:  # one of several test sets, "test_unseen.parquet", by its own name as well
-            if "-of-" not in file.stem and stems[file.stem] == 1:
-                splits.setdefault(file.stem, [file])
-        return Rows(_open_parquet(_choose_files(splits, split, folder), str(folder)))
+        return Rows(_open_parquet(files_of_split(folder, tables, split), str(folder)))
     what = f"{len(files)} files but no pictures" if files else "no files"
     raise InputError(f"{folder} holds {what}; expected pictures (png, jpg, webp, ...) or parquet files")
+
+
+def files_of_split(folder: Path, files: list[Path], split: str | None) -> list[Path]:
+    """The files of a split, by their names ("test-00000-of-00002") or their top folders; "train" is the rest.
+
+    Args:
+        folder: above the files.
+        files: all of them.
+        split: None stands for all.
+
+    Raises:
+        InputError: there is no such split.
+    """
+    splits = _group(files, lambda file: _split_of(folder, file))
+    stems = Counter(file.stem for file in files)
+    for file in files:  # one of several test sets, "test_unseen.parquet", by its own name as well
+        if "-of-" not in file.stem and stems[file.stem] == 1:
+            splits.setdefault(file.stem, [file])
+    return _choose_files(splits, split, folder)
 
 
 def _open_pictures(folder: Path, pictures: list[Path], split: str | None) -> Dataset:
@@ -129,6 +152,30 @@ def _open_named(name: str, split: str | None) -> Dataset:
         raise InputError(f"{name} is no file, no folder and no dataset that loads: {first_line(error)}") from error
 
 
+def stream_rows(source: str, split: str) -> IterableDataset:
+    """Opens parquet files or a named dataset to be read while it is downloaded.
+
+    Raises:
+        InputError: it is missing, or a folder of pictures, which are files of their own already.
+    """
+    path = Path(source).expanduser()
+    try:
+        if path.is_dir() or path.suffix == ".parquet":
+            tables = [path] if path.is_file() else [file for file in visible_files(path) if file.suffix == ".parquet"]
+            if not tables:
+                raise InputError(f"{source} cannot be streamed: expected parquet files or a dataset's name")
+            chosen = tables if path.is_file() else files_of_split(path, tables, split)
+            names = [glob.escape(str(file.resolve())) for file in chosen]
+            return load_dataset("parquet", data_files={"train": names}, split="train", streaming=True)
+        if not _HUB_NAME.fullmatch(source):
+            raise InputError(f"{source} does not exist")
+        return load_dataset(source, split=split, streaming=True)
+    except InputError:
+        raise
+    except (ValueError, OSError, DatasetsError) as error:
+        raise InputError(f"{source} cannot be streamed: {first_line(error)}") from error
+
+
 def _choose_split(splits: DatasetDict, split: str | None, source: str) -> Dataset:
     if split is None:
         return concatenate_datasets(list(splits.values()))
@@ -145,10 +192,10 @@ def _choose_files(splits: dict[str, list[Path]], split: str | None, folder: Path
     return splits[split]
 
 
-def _parquet_split(folder: Path, file: Path) -> str:
-    """The split a parquet file belongs to, by its name ("test-00000-of-00002.parquet") or its top folder."""
+def _split_of(folder: Path, file: Path) -> str:
+    """The split a file belongs to, by its name ("test-00000-of-00002.parquet") or its top folder."""
     for part in (file.stem, file.relative_to(folder).parts[0]):
-        if match := _PARQUET_SPLIT.fullmatch(part):
+        if match := _FILE_OF_SPLIT.fullmatch(part):
             return match[1]
     return "train"
 
@@ -160,7 +207,7 @@ def _group(files: list[Path], name_of: Callable[[Path], str]) -> dict[str, list[
     return groups
 
 
-def _visible_files(folder: Path) -> Iterator[Path]:
+def visible_files(folder: Path) -> Iterator[Path]:
     """All files below a folder in order of name, but those `datasets` skips: hidden ones and "__" folders."""
     for parent, folders, files in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from ..hub.errors import InputError
+from .devices import wait_for_device
 from .interface import TokenizesImages
 
 
@@ -60,6 +61,5 @@ def _median_seconds(call: Callable[[], object], repeats: int) -> float:
 def _seconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()  # a call returns before a GPU has done its work
+    wait_for_device()
     return time.perf_counter() - start

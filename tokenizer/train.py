@@ -21,12 +21,13 @@ from .batches import global_batch, permutation, prefix_counts, process_slice
 from .checkpoints import MetricsLog, TrainingFolder
 from .command_line import command, run_command
 from .evaluation import evaluate_tokenizer
-from .images import Failure, PixelDataset, load_pixels
+from .images import Failure
 from .model import ImageTokenizer
 from .objective import new_objective, new_perceptual
 from .optimizers import build_optimizers
 from .perceptual import PerceptualLoss
 from .pictures import reconstruction_grid, save_picture
+from .pixel_dataset import PixelDataset, load_pixels
 from .presets import PRESETS
 from .progress import progress_bar
 from .schedule import cosine, set_learning_rate

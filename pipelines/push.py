@@ -1,0 +1,81 @@
+"""A folder to the Hub, whatever pictogram made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..hub.errors import InputError
+from ..hub.files import read_json_object
+from ..hub.repository import PushedRepository
+from ..tokenizer.adapter_config import AdaptedTokenizerConfig
+from ..tokenizer.codes_manifest import MANIFEST_NAME
+from ..tokenizer.codes_push import push_codes
+from ..tokenizer.command_line import print_result
+from ..tokenizer.config import ImageTokenizerConfig
+from ..tokenizer.tokenizer_push import push_image_tokenizer
+
+_TOKENIZER_TYPES = (ImageTokenizerConfig.model_type, AdaptedTokenizerConfig.model_type)
+
+
+@dataclass(frozen=True)
+class FoundFolder:
+    """What a folder holds, and how it is pushed.
+
+    Attributes:
+        kind: in words.
+        push: takes a repository's name and the options that all pushes have.
+    """
+
+    kind: str
+    push: Callable[..., PushedRepository]
+
+
+def find_out(folder: Path, tokenizer: str | None = None) -> FoundFolder:
+    """Tells a folder by its files.
+
+    Args:
+        folder: anything.
+        tokenizer: of the codes, if it holds codes.
+
+    Raises:
+        InputError: it holds a bundle, or nothing that pictogram made; or a tokenizer is given for something else.
+    """
+    if (folder / "vocabulary.json").is_file():
+        raise InputError(f"{folder} holds a bundle, and bundles cannot be pushed yet")
+    if (folder / MANIFEST_NAME).is_file():
+        return FoundFolder("codes", partial(push_codes, folder, tokenizer=tokenizer))
+    if tokenizer is not None:
+        raise InputError(f"--tokenizer goes with a folder of codes; {folder} has no {MANIFEST_NAME}")
+    config = folder / "config.json"
+    if config.is_file() and read_json_object(config).get("model_type") in _TOKENIZER_TYPES:
+        return FoundFolder("image tokenizer", partial(push_image_tokenizer, folder))
+    what = "holds neither an image tokenizer nor finished codes" if folder.is_dir() else "is not a folder"
+    raise InputError(f"{folder} {what}; expected what train-tokenizer, import-tokenizer or tokenize made")
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(help="Folder of an image tokenizer or of codes.")],
+    repo: Annotated[str, typer.Option(help="Repository on the Hub, owner/name; made if missing.")],
+    tokenizer: Annotated[
+        str | None, typer.Option(help="Of codes: their image tokenizer, a folder or owner/name, for the card.")
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch to push to; made if missing.")] = None,
+    tag: Annotated[str | None, typer.Option(help="Name for the commit, such as v1.")] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
+) -> None:
+    """Put an image tokenizer or a dataset of codes on the Hub, with a card.
+
+    Log in once with `hf auth login`, or set HF_TOKEN. A push that was cut off goes on when it is made again.
+
+    Example: pictogram push image-tokenizer --repo owner/name --tag v1
+    """
+    found = find_out(folder.expanduser(), tokenizer)
+    pushed = found.push(repo, private=private, revision=revision, tag=tag)
+    print_result({"pushed": found.kind, **asdict(pushed)}, json_output)

@@ -1,0 +1,76 @@
+"""The command around the pushes; what they do is in tests/test_tokenizer_codes_push.py."""
+
+import json
+import sys
+
+import pytest
+from tiny_chain import bundle_folder, codes_folder, tokenizer_folder
+
+from pictogram.hub.errors import InputError
+from pictogram.hub.repository import PushedRepository
+from pictogram.pipelines import cli, push
+from pictogram.pipelines.push import find_out
+
+
+def test_folders_are_told_by_their_files(tmp_path):
+    assert find_out(tokenizer_folder()).kind == "image tokenizer"
+    assert find_out(codes_folder()).kind == "codes"
+    assert find_out(codes_folder(), "owner/tokenizer").kind == "codes"
+
+
+def test_what_cannot_be_pushed(tmp_path):
+    with pytest.raises(InputError, match="holds a bundle, and bundles cannot be pushed yet"):
+        find_out(bundle_folder())
+    with pytest.raises(InputError, match="holds neither an image tokenizer nor finished codes; expected what train-"):
+        find_out(tmp_path)
+    with pytest.raises(InputError, match="nowhere is not a folder; expected"):
+        find_out(tmp_path / "nowhere")
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(InputError, match="holds neither an image tokenizer nor finished codes"):
+        find_out(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config\.json is not valid JSON"):
+        find_out(tmp_path)
+    with pytest.raises(InputError, match="--tokenizer goes with a folder of codes"):
+        find_out(tokenizer_folder(), "owner/tokenizer")
+
+
+def run(monkeypatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["pictogram", "push", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    assert exit_.value.code in (0, 2)
+
+
+@pytest.mark.parametrize("kind", ["image tokenizer", "codes"])
+def test_options_reach_the_push(kind, monkeypatch, capsys):
+    folder = {"image tokenizer": tokenizer_folder, "codes": codes_folder}[kind]()
+    called = []
+
+    def record(*arguments, **options):
+        called.append((arguments, options))
+        return PushedRepository("owner/name", "model", "1" * 40, "https://hub/owner/name")
+
+    monkeypatch.setattr(push, {"image tokenizer": "push_image_tokenizer", "codes": "push_codes"}[kind], record)
+    run(monkeypatch, folder, "--repo", "owner/name", "--private", "--revision", "draft", "--tag", "v1", "--json")
+    document = json.loads(capsys.readouterr().out)
+    assert document["pushed"] == kind
+    assert (document["repo_id"], document["commit"]) == ("owner/name", "1" * 40)
+    options = {"private": True, "revision": "draft", "tag": "v1"} | ({"tokenizer": None} if kind == "codes" else {})
+    assert called == [((folder, "owner/name"), options)]
+    run(monkeypatch, folder, "--repo", "owner/name")
+    assert "url: https://hub/owner/name" in capsys.readouterr().out
+    assert called[1][1]["private"] is False
+
+
+def test_mistakes_are_one_line(monkeypatch, capsys):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    for arguments, words in [
+        ((bundle_folder(), "--repo", "owner/name"), "bundles cannot be pushed yet"),
+        ((codes_folder(), "--repo", "name"), "'name' cannot be a repository on the Hub"),
+        ((codes_folder(), "--repo", "owner/name"), "a push needs the token of an account"),
+    ]:
+        run(monkeypatch, *arguments)
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("error: ") and words in captured.err and captured.err.count("\n") == 1

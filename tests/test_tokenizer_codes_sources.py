@@ -1,0 +1,27 @@
+import pytest
+from test_tokenizer_tar_source import write_tar
+from tiny_pictures import png, write_files
+
+from pictogram.hub.errors import InputError
+from pictogram.tokenizer.codes_sources import open_codes_source
+from pictogram.tokenizer.images import ImageSource
+from pictogram.tokenizer.tar_source import TarSource
+
+
+def test_each_kind_of_source(tmp_path):
+    write_files(tmp_path / "pictures", {"a.png": png()})
+    write_tar(tmp_path / "archives" / "x.tar", {"a.png": png()})
+    assert isinstance(open_codes_source("embedded"), ImageSource)
+    assert isinstance(open_codes_source(str(tmp_path / "pictures")), ImageSource)
+    assert isinstance(open_codes_source(str(tmp_path / "archives")), TarSource)
+    assert isinstance(open_codes_source(str(tmp_path / "archives" / "x.tar")), TarSource)
+    with pytest.raises(InputError, match="does not exist"):
+        open_codes_source("./nowhere.tar")
+
+
+def test_what_a_source_is_known_by(tmp_path):
+    path = write_tar(tmp_path / "x.tar", {"a.png": png()})
+    (name, size) = open_codes_source(str(path)).identity()["archives"][0]
+    assert (name, size) == ("x.tar", path.stat().st_size)
+    rows = open_codes_source("embedded").identity()
+    assert rows["input_rows"] == 1806 and len(rows["keys_sha256"]) == 64

@@ -1,0 +1,144 @@
+"""A dataset of codes to the Hub, with a card, and pictures of some rows where the tokenizer is at hand."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from ..hub.card import CARD_NAME
+from ..hub.errors import InputError
+from ..hub.files import atomic_write_text
+from ..hub.repository import PushedRepository, check_may_push, download_folder, is_hub_name, push_folder
+from ..hub.staging import stage, staging_folder
+from .codes_card import PICTURE_NAME, codes_card, example_pictures
+from .codes_check import check_codes
+from .codes_location import CodesLocation, find_codes
+from .codes_manifest import MANIFEST_NAME, CodesManifest
+from .loading import LoadedImageTokenizer, load_image_tokenizer
+from .pictures import save_picture
+
+
+def push_codes(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    tokenizer: LoadedImageTokenizer | str | os.PathLike[str] | None = None,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    tag: str | None = None,
+    message: str = "Upload codes",
+    token: str | None = None,
+) -> PushedRepository:
+    """Puts a dataset of codes on the Hub: its shards, its manifest, a card, and a picture of some rows.
+
+    The manifest on the Hub names the tokenizer by its name there, if it has one; paths of this machine stay here. A
+    README.md in the folder goes up in the card's place. Shards of an earlier push that the folder no longer has are
+    deleted. Nothing is written into the folder, and a push that was cut off goes on when it is made again.
+
+    Args:
+        folder: a finished folder of codes.
+        repo_id: owner/name of a dataset repository, made if missing.
+        tokenizer: the image tokenizer that made the codes, at hand, a folder or a name on the Hub; by default the one
+            that the manifest names, if it can be loaded.
+        private: make a new repository private.
+        revision: branch to push to; the main one unless told.
+        tag: name for the commit.
+        message: title of the commit.
+        token: of the account; by default that of the login.
+
+    Raises:
+        InputError: the folder is not whole, another tokenizer made the codes, or the Hub refuses them, see
+            `hub.repository.push_folder`.
+
+    Example:
+        push_codes("codes", "owner/name", tokenizer="owner/tokenizer", tag="v1")
+    """
+    check_may_push(repo_id, token)
+    location = _whole(Path(folder).expanduser())
+    loaded = _tokenizer(location, tokenizer)
+    manifest = _public(location.manifest, loaded)
+    with staging_folder() as staging:
+        shards = [shard for split in manifest.splits for shard in location.shards(split)]
+        names = [f"data/{shard.name}" for shard in shards]
+        for name, shard in zip(names, shards, strict=True):
+            stage(shard, staging / name)
+        manifest.save(staging)
+        picture = None if loaded is None else example_pictures(location, loaded.model)
+        if picture is not None:
+            save_picture(picture, staging / PICTURE_NAME)
+        _stage_card(location, manifest, repo_id, staging)
+        return push_folder(
+            staging,
+            repo_id,
+            repo_type="dataset",
+            private=private,
+            revision=revision,
+            tag=tag,
+            message=message,
+            token=token,
+            allow_patterns=[*names, MANIFEST_NAME, CARD_NAME, PICTURE_NAME],
+            delete_patterns=sorted(_shards_there(repo_id, revision, token) - set(names)),
+        )
+
+
+def _whole(folder: Path) -> CodesLocation:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder of codes: it is not a folder")
+    location = find_codes(folder)
+    problems = check_codes(folder).problems
+    if problems:
+        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
+        raise InputError(f"{folder} is not whole and stays here: {problems[0]}{more}")
+    return location
+
+
+def _tokenizer(
+    location: CodesLocation, tokenizer: LoadedImageTokenizer | str | os.PathLike[str] | None
+) -> LoadedImageTokenizer | None:
+    """The one given, which must be right, or the one that the manifest names, if it is to be had and still the same."""
+    manifest = location.manifest
+    if tokenizer is not None:
+        loaded = tokenizer if isinstance(tokenizer, LoadedImageTokenizer) else load_image_tokenizer(tokenizer)
+        location.check_fingerprint(loaded.codes_fingerprint)
+        return loaded
+    if manifest.tokenizer_id is None:
+        return None
+    try:
+        loaded = load_image_tokenizer(manifest.tokenizer_id, manifest.tokenizer_revision)
+    except InputError:
+        return None
+    return loaded if loaded.codes_fingerprint == manifest.codes_fingerprint else None
+
+
+def _public(manifest: CodesManifest, loaded: LoadedImageTokenizer | None) -> CodesManifest:
+    """The manifest without paths of this machine."""
+    if loaded is not None and loaded.revision is not None:
+        return replace(manifest, tokenizer_id=loaded.name, tokenizer_revision=loaded.revision)
+    if manifest.tokenizer_revision is not None or is_hub_name(manifest.tokenizer_id or ""):
+        return manifest
+    return replace(manifest, tokenizer_id=None)
+
+
+def _stage_card(location: CodesLocation, manifest: CodesManifest, repo_id: str, staging: Path) -> None:
+    own = location.folder / CARD_NAME
+    if own.is_file():
+        stage(own, staging / CARD_NAME)
+    else:
+        has_picture = (staging / PICTURE_NAME).is_file()
+        atomic_write_text(staging / CARD_NAME, codes_card(manifest, repo_id, has_picture=has_picture))
+
+
+def _shards_there(repo_id: str, revision: str | None, token: str | None) -> set[str]:
+    """Names of the shards that an earlier push left, by its manifest: other files there are none of ours."""
+    for place in dict.fromkeys((revision, None)):  # a new branch starts as a copy of the main one
+        try:
+            found = download_folder(
+                repo_id, repo_type="dataset", revision=place, allow_patterns=[MANIFEST_NAME], token=token
+            )
+            manifest = CodesManifest.load(found.folder)
+        except InputError:
+            continue
+        paths = [path for name, split in manifest.splits.items() for path in split.shard_paths(found.folder, name)]
+        return {path.relative_to(found.folder).as_posix() for path in paths}
+    return set()

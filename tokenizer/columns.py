@@ -1,0 +1,93 @@
+"""Which columns of a dataset hold the pictures and their captions, and how captions are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from datasets import ClassLabel, Features, Image, LargeList, List, Value
+from datasets.features.features import FeatureType
+
+from ..hub.errors import InputError, first_line
+
+CAPTION_COLUMNS = ("caption", "text", "name")
+"""Columns taken for captions when none is named, in this order."""
+
+
+def find_image_column(features: Features, source: str) -> str:
+    """The first column of type Image, else the first that holds a picture's bytes without saying so.
+
+    Args:
+        features: of the dataset.
+        source: its name, for messages.
+
+    Raises:
+        InputError: there is none.
+    """
+    for name, feature in features.items():
+        if isinstance(feature, Image):
+            return name
+    for name, feature in features.items():
+        if feature in (Value("binary"), Value("large_binary")) or (isinstance(feature, dict) and "bytes" in feature):
+            return name
+    raise InputError(f"{source} has no column with pictures; its columns: {', '.join(features)}")
+
+
+def find_caption_column(features: Features, source: str, wanted: str | None) -> str | None:
+    """The column `wanted`, else the first of `CAPTION_COLUMNS` with text, else the first class label, else None.
+
+    Raises:
+        InputError: `wanted` is missing, or holds no captions.
+    """
+    if wanted is not None:
+        if wanted not in features:
+            raise InputError(f"{source} has no column {wanted!r}; its columns: {', '.join(features)}")
+        if not (holds_text(features[wanted]) or isinstance(features[wanted], ClassLabel)):
+            raise InputError(
+                f"captions must be text, lists of text or class labels; {wanted!r} holds {features[wanted]}"
+            )
+        return wanted
+    named = [name for name in CAPTION_COLUMNS if name in features and holds_text(features[name])]
+    labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
+    return next(iter(named + labels), None)
+
+
+def holds_text(feature: FeatureType) -> bool:
+    """Whether a column holds texts or lists of them."""
+    if isinstance(feature, (List, LargeList)):
+        return holds_text(feature.feature)
+    return isinstance(feature, Value) and feature.dtype in ("string", "large_string", "null")
+
+
+def captions_of(value: Any, feature: FeatureType) -> list[str]:
+    """A caption column's value as captions, at least one; the empty one where there is none.
+
+    Example:
+        >>> captions_of(1, ClassLabel(names=["cat", "dog"])), captions_of(None, Value("string"))
+        (['dog'], [''])
+    """
+    if isinstance(feature, ClassLabel):
+        return [feature.names[value] if value is not None and value >= 0 else ""]  # -1 stands for "no label"
+    texts = value if isinstance(value, list) else [value]
+    return [text or "" for text in texts] or [""]
+
+
+def captions_beside(picture: str) -> list[str]:
+    """The captions of a picture file: the lines of the text file of its name, without empty ones, at least one.
+
+    Args:
+        picture: path of the picture; "a.png" has its captions in "a.txt".
+
+    Raises:
+        InputError: the text file cannot be read, or is not UTF-8.
+    """
+    path = Path(picture).with_suffix(".txt")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        return [""]
+    except UnicodeDecodeError:
+        raise InputError(f"its caption {path.name} is not UTF-8") from None
+    except OSError as error:
+        raise InputError(f"its caption {path.name} cannot be read: {error.strerror or first_line(error)}") from None
+    return [line.strip() for line in lines if line.strip()] or [""]

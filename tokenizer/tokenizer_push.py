@@ -1,0 +1,89 @@
+"""An image tokenizer to the Hub, with a card that says what it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..hub.card import CARD_NAME
+from ..hub.errors import InputError
+from ..hub.files import atomic_write_text
+from ..hub.repository import PushedRepository, check_may_push, push_folder
+from ..hub.staging import stage, staging_folder
+from .loading import TOKENIZER_FILES, LoadedImageTokenizer, load_image_tokenizer
+from .tokenizer_card import PICTURE_NAME, tokenizer_card
+
+
+def push_image_tokenizer(
+    tokenizer: LoadedImageTokenizer | str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+    tag: str | None = None,
+    message: str = "Upload image tokenizer",
+    token: str | None = None,
+) -> PushedRepository:
+    """Puts an image tokenizer on the Hub: its three files, a card, and a picture if there is one.
+
+    Of a folder, the card takes figures from `evaluation.json`, what `pictogram evaluate tokenizer --json` printed, or
+    from the training's `complete.json`, and the picture is `reconstructions.png` or the training's last. A README.md in
+    the folder goes up in the card's place. Nothing is written into the folder.
+
+    Args:
+        tokenizer: a folder, or a tokenizer at hand.
+        repo_id: owner/name of a model repository, made if missing.
+        private: make a new repository private.
+        revision: branch to push to; the main one unless told.
+        tag: name for the commit.
+        message: title of the commit.
+        token: of the account; by default that of the login.
+
+    Raises:
+        InputError: the tokenizer does not load, its figures are another's, or the Hub refuses it, see
+            `hub.repository.push_folder`.
+
+    Example:
+        push_image_tokenizer("image-tokenizer", "owner/name", tag="v1")
+    """
+    check_may_push(repo_id, token)
+    with staging_folder() as staging:
+        if isinstance(tokenizer, LoadedImageTokenizer):
+            tokenizer.model.save_pretrained(staging)
+            tokenizer.processor.save_pretrained(staging)
+            atomic_write_text(staging / CARD_NAME, tokenizer_card(tokenizer, repo_id))
+        else:
+            _stage_folder(Path(tokenizer).expanduser(), repo_id, staging)
+        return push_folder(
+            staging,
+            repo_id,
+            repo_type="model",
+            private=private,
+            revision=revision,
+            tag=tag,
+            message=message,
+            token=token,
+            allow_patterns=[*TOKENIZER_FILES, CARD_NAME, PICTURE_NAME],
+        )
+
+
+def _stage_folder(folder: Path, repo_id: str, staging: Path) -> None:
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not an image tokenizer: it is not a folder")
+    loaded = load_image_tokenizer(folder)
+    for name in TOKENIZER_FILES:
+        stage(folder / name, staging / name)
+    picture = _picture(folder)
+    if picture is not None:
+        stage(picture, staging / PICTURE_NAME)
+    if (folder / CARD_NAME).is_file():
+        stage(folder / CARD_NAME, staging / CARD_NAME)
+    else:
+        card = tokenizer_card(loaded, repo_id, folder=folder, has_picture=picture is not None)
+        atomic_write_text(staging / CARD_NAME, card)
+
+
+def _picture(folder: Path) -> Path | None:
+    """The picture that was made by hand, or the last that the training drew."""
+    drawn = [*sorted(folder.glob("reconstructions-*.png")), folder / PICTURE_NAME]
+    return next((path for path in reversed(drawn) if path.is_file()), None)
