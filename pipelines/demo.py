@@ -26,7 +26,8 @@ from ..tokenizer.train import TokenizerTrainingConfig, train_tokenizer
 from .demo_report import score, versions, write_card
 from .stages import Stages
 from .text_to_image import TextToImagePipeline
-from .tokenize import TokenizeConfig, tokenize
+from .tokenize import tokenize
+from .tokenize_job import TokenizeConfig
 
 _NUM_SAMPLES = 16
 _NUM_RECONSTRUCTIONS = 8

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import functools
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..hub.errors import InputError
 from ..tokenizer.codes_job import CodesJob
 from ..tokenizer.codes_writer import decoding_threads
 from ..tokenizer.images import Progress
-
-if TYPE_CHECKING:
-    from .tokenize import TokenizeConfig
+from .tokenize_job import TokenizeConfig, open_job
 
 _RETRIES = 5
 
@@ -61,6 +59,4 @@ def _encode_shard(options: dict[str, Any], index: int) -> None:
 @functools.lru_cache(maxsize=1)
 def _opened(options: tuple[tuple[str, Any], ...]) -> CodesJob:
     """A worker keeps its tokenizer from task to task."""
-    from .tokenize import TokenizeConfig, open_job
-
     return open_job(TokenizeConfig(**dict(options)))

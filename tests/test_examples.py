@@ -23,6 +23,7 @@ def test_every_example_is_tested():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "words_to_pictures.py",
         "codes_of_a_picture.py",
+        "read_codes.py",
         "stock_transformers.py",
     }
 
@@ -35,6 +36,12 @@ def test_words_to_pictures(tmp_path):
 def test_codes_of_a_picture(tmp_path):
     lines = run("codes_of_a_picture.py", str(tiny_chain.tokenizer_folder()), str(tmp_path / "codes.png")).splitlines()
     assert len(lines) == len(tiny_chain.GRIDS) and (tmp_path / "codes.png").exists()
+
+
+def test_read_codes(tmp_path):
+    folder, tokenizer = str(tiny_chain.codes_folder()), str(tiny_chain.tokenizer_folder())
+    lines = run("read_codes.py", folder, tokenizer, str(tmp_path / "codes.png")).splitlines()
+    assert len(lines) == 1 + len(tiny_chain.GRIDS) and (tmp_path / "codes.png").exists()
 
 
 def test_stock_transformers_writes_one_code_per_place():

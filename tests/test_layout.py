@@ -20,6 +20,7 @@ PYPROJECT = TOML.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TESTED_ELSEWHERE = {
     "hub/errors.py",
     "pipelines/inspect_codes.py",
+    "pipelines/tokenize_job.py",
     "tokenizer/codes_manifest.py",
     "tokenizer/codes_writer.py",
     "tokenizer/input_shards.py",

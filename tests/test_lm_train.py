@@ -15,7 +15,8 @@ from pictogram.lm import train as module
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.model import PRIOR_SIZES, PriorSize
 from pictogram.lm.train import PriorTrainingConfig, run_training, train_prior
-from pictogram.pipelines.tokenize import TokenizeConfig, tokenize
+from pictogram.pipelines.tokenize import tokenize
+from pictogram.pipelines.tokenize_job import TokenizeConfig
 from pictogram.tokenizer.batches import process_slice
 from pictogram.tokenizer.command_line import run_command
 

@@ -14,7 +14,8 @@ from pictogram.hub.errors import InputError
 from pictogram.lm.documents import image_to_text, images_to_ids, text_to_image
 from pictogram.lm.rate import measure_rate
 from pictogram.pipelines.evaluate import evaluate_names, evaluate_prior, prior_rates
-from pictogram.pipelines.tokenize import TokenizeConfig, tokenize
+from pictogram.pipelines.tokenize import tokenize
+from pictogram.pipelines.tokenize_job import TokenizeConfig
 from pictogram.tokenizer.codes_dataset import load_codes
 
 

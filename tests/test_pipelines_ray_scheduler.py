@@ -10,7 +10,8 @@ from tiny_chain import tokenizer_folder
 from tiny_pictures import png, write_files
 
 from pictogram.hub.errors import InputError
-from pictogram.pipelines.tokenize import TokenizeConfig, tokenize
+from pictogram.pipelines.tokenize import tokenize
+from pictogram.pipelines.tokenize_job import TokenizeConfig
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from pictogram.hub.errors import InputError
 from pictogram.pipelines.cli import app
-from pictogram.pipelines.tokenize import TokenizeConfig, run_tokenize, tokenize
+from pictogram.pipelines.tokenize import run_tokenize, tokenize
+from pictogram.pipelines.tokenize_job import TokenizeConfig
 from pictogram.tokenizer.codes_check import check_codes
 from pictogram.tokenizer.codes_dataset import load_codes
 

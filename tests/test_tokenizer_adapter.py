@@ -11,7 +11,8 @@ from pictogram.lm.bundle import Bundle
 from pictogram.lm.train import PriorTrainingConfig, train_prior
 from pictogram.pipelines.evaluate import evaluate_prior
 from pictogram.pipelines.text_to_image import TextToImagePipeline
-from pictogram.pipelines.tokenize import TokenizeConfig, tokenize
+from pictogram.pipelines.tokenize import tokenize
+from pictogram.pipelines.tokenize_job import TokenizeConfig
 from pictogram.tokenizer.adapter import AdaptedTokenizer
 from pictogram.tokenizer.codes_dataset import load_codes
 from pictogram.tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint

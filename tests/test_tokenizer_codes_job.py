@@ -44,13 +44,13 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def in_child(source: CodesSource, folder: Path) -> int:
-    """Starts a process that does what is left, and returns its number."""
+    """Starts a process that does what is left, slowly enough to be killed at it, and returns its number."""
     if pid := os.fork():
         return pid
     status = 1
     try:
         torch.set_num_threads(1)  # its threads did not survive the fork
-        run_job(job(source, folder), num_threads=1)
+        run_job(job(source, folder), num_threads=1, progress=lambda count: time.sleep(0.01 * count))
         status = 0
     finally:
         os._exit(status)
@@ -77,7 +77,7 @@ def run_and_kill(source: CodesSource, folder: Path, seed: int) -> int:
         while len(running) + finished < 2:
             running.append(in_child(source, folder))
         pid = draw.choice(running)
-        status = ended(pid, draw.uniform(0, 0.4) if kills < 12 else 120)
+        status = ended(pid, draw.uniform(0, 0.3) if kills < 12 else 120)
         if status is None:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

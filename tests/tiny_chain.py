@@ -17,7 +17,8 @@ from pictogram.lm.bundle import Bundle
 from pictogram.lm.grammar import Grammar
 from pictogram.lm.text_tokenizer import TextTokenizer, train_text_tokenizer
 from pictogram.lm.vocabulary import JointVocabulary
-from pictogram.pipelines.tokenize import TokenizeConfig, tokenize
+from pictogram.pipelines.tokenize import tokenize
+from pictogram.pipelines.tokenize_job import TokenizeConfig
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
