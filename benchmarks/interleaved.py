@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pictogram.hub.files import write_json
 
 Arms = Mapping[str, Callable[[], Any]]
 
@@ -28,6 +31,13 @@ def measure(arms: Arms, repeats: int) -> dict[str, dict[str, float]]:
         name: dict(zip(("seconds", "cpu_seconds"), map(statistics.median, zip(*taken, strict=True)), strict=True))
         for name, taken in times.items()
     }
+
+
+def print_report(report: Mapping[str, Any], path: Path | None) -> None:
+    """Prints a report as JSON, and writes it to a file if one is named."""
+    print(json.dumps(report, indent=1))
+    if path is not None:
+        write_json(path, report)
 
 
 def extra_memory(run: Callable[[], Any]) -> int:

@@ -14,7 +14,6 @@ python benchmarks/tokenize_images.py --quick     # seconds, and means nothing
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -27,11 +26,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from interleaved import extra_memory
+from interleaved import extra_memory, print_report
 from PIL import Image
 
 from pictogram import ImageTokenizer, ImageTokenizerConfig, load_codes
-from pictogram.hub.files import atomic_write_text
 from pictogram.tokenizer.codes_writer import write_codes
 from pictogram.tokenizer.decoding import decode_row
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
@@ -209,10 +207,7 @@ def main(arguments: list[str] | None = None) -> None:
         report["memory"] = memory_report(sizes, ["--threads", str(options.threads)])
     if "reading" in options.parts:
         report["reading"] = reading_report(sizes)
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.json:
-        atomic_write_text(options.json, text + "\n")
+    print_report(report, options.json)
 
 
 if __name__ == "__main__":

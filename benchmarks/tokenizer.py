@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -24,14 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from interleaved import Arms, extra_memory, measure
+from interleaved import Arms, extra_memory, measure, print_report
 from plain_vqvae2 import PlainVQVAE2
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from pictogram import ImageTokenizer
-from pictogram.hub.files import atomic_write_text
 from pictogram.tokenizer.adapter import AdaptedTokenizer
 from pictogram.tokenizer.adapter_config import AdaptedTokenizerConfig
 from pictogram.tokenizer.batches import prefix_counts
@@ -331,10 +329,7 @@ def main(arguments: list[str] | None = None) -> None:
         report["train"] = compare_pictures("train", train_arms(sizes), batch_size, sizes, passed_on)
     if "quantizer" in options.parts:
         report["quantizer"] = [quantizer_report(size, sizes, passed_on) for size in sizes.codebook_sizes]
-    text = json.dumps(report, indent=1)
-    print(text)
-    if options.json:
-        atomic_write_text(options.json, text + "\n")
+    print_report(report, options.json)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .files import atomic_write_text
 from .repository import is_hub_name
+from .staging import stage
 
 CARD_NAME = "README.md"
 
@@ -42,8 +43,6 @@ where.
 
 ## Figures
 
-| figure | value |
-|---|---|
 {figures}
 """
 
@@ -69,7 +68,7 @@ def write_bundle_card(
         architecture=architecture,
         prompt=json.dumps(prompt, ensure_ascii=False),
         picture="\n![samples](samples.png)\n" if has_picture else "",
-        figures="\n".join(f"| {name} | {value} |" for name, value in figures.items()),
+        figures=markdown_table(["figure", "value"], list(figures.items())),
     )
     atomic_write_text(Path(directory) / CARD_NAME, card)
 
@@ -98,6 +97,15 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
     lines = [f"| {' | '.join(map(_cell, cells))} |" for cells in (header, *rows)]
     lines.insert(1, "|" + "---|" * len(header))
     return "\n".join(lines)
+
+
+def stage_card(folder: Path, staging: Path, write: Callable[[], str]) -> None:
+    """Puts the folder's own README.md into a staging folder, or else the card that `write` makes."""
+    own = folder / CARD_NAME
+    if own.is_file():
+        stage(own, staging / CARD_NAME)
+    else:
+        atomic_write_text(staging / CARD_NAME, write())
 
 
 def public_name(name: str) -> str:

@@ -44,8 +44,12 @@ class PriorTrainingConfig:
     The description of each field is its command-line help.
     """
 
-    codes: str = option("codes", "Folder with a dataset of codes, made by `pictogram tokenize`.")
-    tokenizer: str = option("image-tokenizer", "Folder of the image tokenizer that made the codes.")
+    codes: str = option(
+        "codes", "Folder with a dataset of codes, made by `pictogram tokenize`, or its name on the Hub."
+    )
+    tokenizer: str = option(
+        "image-tokenizer", "Folder of the image tokenizer that made the codes, or its name on the Hub."
+    )
     output: str = option("bundle", "Folder for the trained bundle; training again into it goes on.")
     split: str = option("train", "Split of the codes to train on.")
     order: str = option("level", 'Order of the codes: "level" (coarse grid, then finer) or "pyramid".', one_of=ORDERS)

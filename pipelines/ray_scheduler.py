@@ -52,7 +52,7 @@ def _encode_shard(options: dict[str, Any], index: int) -> None:
     """Runs in a worker of Ray."""
     job = _opened(tuple(sorted(options.items())))
     if not job.is_done(index):
-        with decoding_threads(options["num_threads"] if options["num_threads"] >= 0 else None) as executor:
+        with decoding_threads(TokenizeConfig(**options).decoding_threads) as executor:
             job.encode_shard(index, executor)
 
 

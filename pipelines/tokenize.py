@@ -11,8 +11,8 @@ import pyarrow.compute
 import pyarrow.parquet
 
 from ..tokenizer.codes_manifest import CodesManifest
-from ..tokenizer.codes_status import read_status, write_job_size
-from ..tokenizer.codes_writer import remove_work_folder, run_job
+from ..tokenizer.codes_status import read_status
+from ..tokenizer.codes_writer import make_shards, run_job
 from ..tokenizer.command_line import command, run_command
 from ..tokenizer.progress import progress_bar
 from .inspect_codes import run_check, spell_status
@@ -32,12 +32,8 @@ def tokenize(config: TokenizeConfig) -> CodesManifest:
     job = open_job(config)
     with progress_bar("tokenize", job.num_input_rows, enabled=os.environ.get("RANK", "0") == "0") as advance:
         if config.scheduler == "ray":
-            write_job_size(job)
-            make_shards_with_ray(job, config, advance)
-            manifest = job.finish()
-            remove_work_folder(job.folder)
-            return manifest
-        return run_job(job, None if config.num_threads < 0 else config.num_threads, advance)
+            return run_job(job, lambda _: make_shards_with_ray(job, config, advance))
+        return run_job(job, lambda worker: make_shards(job, worker, config.decoding_threads, advance))
 
 
 def run_tokenize(config: TokenizeConfig) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class TokenizeConfig:
         if self.picture and not self.check:
             raise InputError("picture goes with check: it shows rows of the codes that are checked")
 
+    @property
+    def decoding_threads(self) -> int | None:
+        """Threads that decode pictures; None leaves their number open."""
+        return None if self.num_threads < 0 else self.num_threads
+
 
 def open_job(config: TokenizeConfig) -> CodesJob:
     """The work that a configuration describes; equal in every process that opens it.

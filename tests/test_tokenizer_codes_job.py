@@ -17,8 +17,10 @@ from pictogram.hub.errors import InputError
 from pictogram.tokenizer.codes_check import check_codes
 from pictogram.tokenizer.codes_dataset import load_codes
 from pictogram.tokenizer.codes_job import CodesJob, new_job
+from pictogram.tokenizer.codes_manifest import CodesManifest
 from pictogram.tokenizer.codes_sources import open_codes_source
-from pictogram.tokenizer.codes_writer import run_job, write_codes
+from pictogram.tokenizer.codes_writer import make_shards, run_job, write_codes
+from pictogram.tokenizer.images import Progress
 from pictogram.tokenizer.input_shards import CodesSource
 from pictogram.tokenizer.views import ViewSettings
 
@@ -37,6 +39,10 @@ def job(source: CodesSource, folder: Path, **settings) -> CodesJob:
     return new_job(source, image_tokenizer(), processor(), folder, **chosen)
 
 
+def made(job: CodesJob, num_threads: int | None = None, progress: Progress | None = None) -> CodesManifest:
+    return run_job(job, lambda worker: make_shards(job, worker, num_threads, progress))
+
+
 def digests(folder: Path) -> dict[str, str]:
     """Of all files but those of the workers at work."""
     files = [path for path in folder.rglob("*") if path.is_file()]
@@ -50,7 +56,7 @@ def in_child(source: CodesSource, folder: Path) -> int:
     status = 1
     try:
         torch.set_num_threads(1)  # its threads did not survive the fork
-        run_job(job(source, folder), num_threads=1, progress=lambda count: time.sleep(0.01 * count))
+        made(job(source, folder), 1, progress=lambda count: time.sleep(0.01 * count))
         status = 0
     finally:
         os._exit(status)
@@ -93,7 +99,7 @@ def run_and_kill(source: CodesSource, folder: Path, seed: int) -> int:
 def test_two_workers_killed_at_random_moments(seed, pictures, tmp_path):
     torch.set_num_threads(1)
     source = open_codes_source(str(pictures))
-    manifest = run_job(job(source, tmp_path / "whole"), num_threads=0)
+    manifest = made(job(source, tmp_path / "whole"), 0)
     kills = run_and_kill(source, tmp_path / "killed", seed)
     assert kills > 0
     assert digests(tmp_path / "killed") == digests(tmp_path / "whole")
@@ -107,7 +113,7 @@ def test_two_workers_killed_at_random_moments(seed, pictures, tmp_path):
 def test_threads_and_batches_change_no_byte(pictures, tmp_path):
     source = open_codes_source(str(pictures))
     for name, threads in (("none", 0), ("three", 3)):
-        run_job(job(source, tmp_path / name), num_threads=threads)
+        made(job(source, tmp_path / name), threads)
     assert digests(tmp_path / "none") == digests(tmp_path / "three")
 
 
@@ -126,7 +132,7 @@ def test_views_are_further_rows(pictures, tmp_path):
 
 def test_other_views_do_not_mix(pictures, tmp_path):
     source = open_codes_source(str(pictures))
-    run_job(job(source, tmp_path))
+    made(job(source, tmp_path))
     with pytest.raises(InputError, match="views"):
         job(source, tmp_path, views=ViewSettings(flip=True, num_crops=1))
     with pytest.raises(InputError, match="views"):

@@ -43,7 +43,7 @@ def test_from_the_first_shard_to_the_manifest(job):
         assert status.damaged == [job.path(2).name]
         assert (status.workers, status.pictures_per_second, status.seconds_left) == (1, 2.0, 3.0)
         worker.release(1)
-        make_shards(job, worker, None, None)
+        make_shards(job, worker, 0)
     job.finish()
     (status,) = read_status(job.folder)
     assert (status.done, status.running, status.damaged, status.is_complete) == (3, 0, [], True)

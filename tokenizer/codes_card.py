@@ -72,7 +72,6 @@ def codes_card(manifest: CodesManifest, repo_id: str, *, has_picture: bool = Fal
     body = _BODY.format(
         title=repo_id.split("/")[-1],
         repo_id=repo_id,
-        captions=" with their captions",
         cost=_cost(manifest),
         picture=f"\n![pictures decoded from the first levels]({PICTURE_NAME})\n" if has_picture else "",
         splits=_splits(manifest),

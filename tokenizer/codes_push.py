@@ -6,9 +6,8 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from ..hub.card import CARD_NAME
+from ..hub.card import CARD_NAME, stage_card
 from ..hub.errors import InputError
-from ..hub.files import atomic_write_text
 from ..hub.repository import PushedRepository, check_may_push, download_folder, is_hub_name, push_folder
 from ..hub.staging import stage, staging_folder
 from .codes_card import PICTURE_NAME, codes_card, example_pictures
@@ -67,7 +66,8 @@ def push_codes(
         picture = None if loaded is None else example_pictures(location, loaded.model)
         if picture is not None:
             save_picture(picture, staging / PICTURE_NAME)
-        _stage_card(location, manifest, repo_id, staging)
+        has_picture = picture is not None
+        stage_card(location.folder, staging, lambda: codes_card(manifest, repo_id, has_picture=has_picture))
         return push_folder(
             staging,
             repo_id,
@@ -118,15 +118,6 @@ def _public(manifest: CodesManifest, loaded: LoadedImageTokenizer | None) -> Cod
     if manifest.tokenizer_revision is not None or is_hub_name(manifest.tokenizer_id or ""):
         return manifest
     return replace(manifest, tokenizer_id=None)
-
-
-def _stage_card(location: CodesLocation, manifest: CodesManifest, repo_id: str, staging: Path) -> None:
-    own = location.folder / CARD_NAME
-    if own.is_file():
-        stage(own, staging / CARD_NAME)
-    else:
-        has_picture = (staging / PICTURE_NAME).is_file()
-        atomic_write_text(staging / CARD_NAME, codes_card(manifest, repo_id, has_picture=has_picture))
 
 
 def _shards_there(repo_id: str, revision: str | None, token: str | None) -> set[str]:

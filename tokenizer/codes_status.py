@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,10 +58,13 @@ def read_status(folder: str | Path) -> list[SplitStatus]:
         InputError: the folder holds no codes, finished or not.
     """
     folder = Path(folder)
-    complete = CodesManifest.load(folder).splits if (folder / MANIFEST_NAME).exists() else {}
-    sizes = {split: {"num_shards": made.num_shards, "input_rows": made.input_rows} for split, made in complete.items()}
+    sizes = {}
     for path in sorted((folder / WORK_FOLDER).glob("*.job")):
-        sizes[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        with contextlib.suppress(FileNotFoundError):  # done at this moment: then the manifest, read later, tells
+            sizes[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+    complete = CodesManifest.load(folder).splits if (folder / MANIFEST_NAME).exists() else {}
+    for split, made in complete.items():
+        sizes.setdefault(split, {"num_shards": made.num_shards, "input_rows": made.input_rows})
     if not sizes:
         raise InputError(f"{folder} holds no codes, nor is anybody making some")
     return [_status(folder, split, size, split in complete) for split, size in sorted(sizes.items())]

@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -84,27 +84,30 @@ def write_codes(
         tokenizer_id=tokenizer_id,
         tokenizer_revision=tokenizer_revision,
     )
-    return run_job(job, num_threads, progress)
+    return run_job(job, lambda worker: make_shards(job, worker, num_threads, progress))
 
 
-def run_job(job: CodesJob, num_threads: int | None = None, progress: Progress | None = None) -> CodesManifest:
-    """Does what is left of a job together with whoever else does, and writes the manifest; see `write_codes`."""
-    with Worker(job.folder, job.split) as worker, decoding_threads(num_threads) as executor:
+def run_job(job: CodesJob, make: Callable[[Worker], None]) -> CodesManifest:
+    """Has `make` do what is left of a job, as a worker that others know of, and writes the manifest."""
+    with Worker(job.folder, job.split) as worker:
         write_job_size(job)
-        make_shards(job, worker, executor, progress)
+        make(worker)
         manifest = job.finish()
     remove_work_folder(job.folder)
     return manifest
 
 
-def make_shards(job: CodesJob, worker: Worker, executor: Executor | None, progress: Progress | None) -> None:
+def make_shards(
+    job: CodesJob, worker: Worker, num_threads: int | None = None, progress: Progress | None = None
+) -> None:
     """Works on shards until all are done, here or elsewhere; what a process that died had claimed is taken over."""
     pending = _own_first(len(job.shards))
-    while pending:
-        left = [index for index in pending if not _made(job, index, worker, executor, progress)]
-        if len(left) == len(pending):
-            time.sleep(_PAUSE)
-        pending = left
+    with decoding_threads(num_threads) as executor:
+        while pending:
+            left = [index for index in pending if not _made(job, index, worker, executor, progress)]
+            if len(left) == len(pending):
+                time.sleep(_PAUSE)
+            pending = left
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,27 @@ def holds_text(feature: FeatureType) -> bool:
     return isinstance(feature, Value) and feature.dtype in ("string", "large_string", "null")
 
 
+def holds_several(features: Features, column: str | None) -> bool:
+    """Whether a row's value in a column is a list; False without a column."""
+    return column is not None and isinstance(features[column], (List, LargeList))
+
+
+def captions_in(row: Mapping[str, Any], column: str | None, features: Features) -> list[str]:
+    """The captions of a row, see `captions_of`; the empty one without a column."""
+    return [""] if column is None else captions_of(row[column], features[column])
+
+
+def caption_lines(content: bytes) -> list[str]:
+    r"""The lines of a UTF-8 text file without empty ones, at least one caption.
+
+    Example:
+        >>> caption_lines(b"a cat\n\n eine Katze\n"), caption_lines(b"")
+        (['a cat', 'eine Katze'], [''])
+    """
+    lines = content.decode("utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip()] or [""]
+
+
 def captions_of(value: Any, feature: FeatureType) -> list[str]:
     """A caption column's value as captions, at least one; the empty one where there is none.
 
@@ -83,11 +105,10 @@ def captions_beside(picture: str) -> list[str]:
     """
     path = Path(picture).with_suffix(".txt")
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        return caption_lines(path.read_bytes())
     except FileNotFoundError:
         return [""]
     except UnicodeDecodeError:
         raise InputError(f"its caption {path.name} is not UTF-8") from None
     except OSError as error:
         raise InputError(f"its caption {path.name} cannot be read: {error.strerror or first_line(error)}") from None
-    return [line.strip() for line in lines if line.strip()] or [""]

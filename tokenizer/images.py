@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import ClassLabel, Dataset, Features, Image, LargeList, List
+from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as PILImage
 
 from ..hub.errors import InputError
-from .columns import captions_beside, captions_of, find_caption_column, find_image_column, holds_text
+from .columns import captions_beside, captions_in, find_caption_column, find_image_column, holds_several, holds_text
 from .decoding import UnreadableImage, decode_row
 from .input_shards import InputRow, InputShard, LostRow
 from .rgb import WHITE
@@ -107,10 +107,8 @@ class ImageSource:
         """
         if self.has_caption_files:
             return captions_beside(self._pictures[index][self.image_column]["path"])
-        if self.caption_column is None:
-            return [""]
-        value = self._captions[index][self.caption_column]
-        return captions_of(value, self.features[self.caption_column])
+        row = {} if self.caption_column is None else self._captions[index]
+        return captions_in(row, self.caption_column, self.features)
 
     def class_labels(self) -> ClassLabels | None:
         """The first column of class labels, or None if there is none."""
@@ -137,7 +135,7 @@ class ImageSource:
 
     @cached_property
     def _captions(self) -> Dataset:
-        return self.dataset.select_columns([self.caption_column] if self.caption_column is not None else [])
+        return self.dataset.select_columns([self.caption_column])
 
     @property
     def features(self) -> Features:
@@ -147,7 +145,7 @@ class ImageSource:
     @property
     def has_several_captions(self) -> bool:
         """Whether a row may have more than one caption."""
-        return self.has_caption_files or isinstance(self.features.get(self.caption_column), (List, LargeList))
+        return self.has_caption_files or holds_several(self.features, self.caption_column)
 
     def input_shards(self, rows_per_shard: int) -> list[InputShard]:
         """The rows in order, `rows_per_shard` at a time."""
@@ -173,11 +171,11 @@ class ImageSource:
     def _input_row(self, index: int, values: dict[str, Any]) -> InputRow | LostRow:
         picture = values.pop(self.image_column)
         try:
-            if self.has_caption_files:
-                captions = captions_beside(picture["path"])
-            else:
-                column = self.caption_column
-                captions = [""] if column is None else captions_of(values[column], self.features[column])
+            captions = (
+                captions_beside(picture["path"])
+                if self.has_caption_files
+                else captions_in(values, self.caption_column, self.features)
+            )
         except InputError as error:
             return LostRow(self.key(index), str(error))
         return InputRow(self.key(index), picture, captions, values)

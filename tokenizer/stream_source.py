@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-from datasets import Features, Image, IterableDataset, LargeList, List
+from datasets import Features, Image, IterableDataset
 
 from ..hub.errors import InputError, first_line
-from .columns import captions_of, find_caption_column, find_image_column
+from .columns import captions_in, find_caption_column, find_image_column, holds_several
 from .input_shards import InputRow, InputShard, LostRow
 
 
@@ -37,7 +37,7 @@ class StreamSource:
     @property
     def has_several_captions(self) -> bool:
         """Whether a row may have more than one caption."""
-        return isinstance(self.features.get(self.caption_column), (List, LargeList))
+        return holds_several(self.features, self.caption_column)
 
     def input_shards(self, rows_per_shard: int) -> list[InputShard]:
         """One a shard of the dataset; how many rows it has, only reading tells."""
@@ -55,9 +55,7 @@ class StreamSource:
         try:
             for row in rows:
                 values = dict(row)
-                captions = [""]
-                if self.caption_column is not None:
-                    captions = captions_of(values[self.caption_column], self.features[self.caption_column])
+                captions = captions_in(values, self.caption_column, self.features)
                 yield InputRow(f"shard-{index:05d}/row-{number:06d}", values.pop(self.image_column), captions, values)
                 number += 1
         except (ValueError, OSError, RuntimeError) as error:  # the network, or a file of the dataset

@@ -19,7 +19,7 @@ from datasets import Features, Image, Value
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
 from ..hub.errors import InputError, first_line
-from .columns import CAPTION_COLUMNS
+from .columns import CAPTION_COLUMNS, caption_lines
 from .input_shards import InputRow, InputShard, LostRow
 
 _PICTURES = frozenset(ImageFolder.EXTENSIONS)
@@ -123,8 +123,7 @@ def _row(key: str, files: dict[str, bytes]) -> InputRow | LostRow:
 def _captions(files: dict[str, bytes], description: str | None) -> list[str]:
     for extension in _TEXTS:
         if extension in files:
-            lines = files[extension].decode("utf-8-sig").splitlines()
-            return [line.strip() for line in lines if line.strip()] or [""]
+            return caption_lines(files[extension])
     content = _json_object(description)
     named = next((content[name] for name in CAPTION_COLUMNS if content.get(name)), "")
     return [str(text) for text in named] if isinstance(named, list) else [str(named)]

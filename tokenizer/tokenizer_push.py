@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..hub.card import CARD_NAME
+from ..hub.card import CARD_NAME, stage_card
 from ..hub.errors import InputError
 from ..hub.files import atomic_write_text
 from ..hub.repository import PushedRepository, check_may_push, push_folder
@@ -76,11 +76,8 @@ def _stage_folder(folder: Path, repo_id: str, staging: Path) -> None:
     picture = _picture(folder)
     if picture is not None:
         stage(picture, staging / PICTURE_NAME)
-    if (folder / CARD_NAME).is_file():
-        stage(folder / CARD_NAME, staging / CARD_NAME)
-    else:
-        card = tokenizer_card(loaded, repo_id, folder=folder, has_picture=picture is not None)
-        atomic_write_text(staging / CARD_NAME, card)
+    has_picture = picture is not None
+    stage_card(folder, staging, lambda: tokenizer_card(loaded, repo_id, folder=folder, has_picture=has_picture))
 
 
 def _picture(folder: Path) -> Path | None:
