@@ -135,7 +135,7 @@ class ImageSource:
 
     @cached_property
     def _captions(self) -> Dataset:
-        return self.dataset.select_columns([self.caption_column])
+        return self.dataset.select_columns([] if self.caption_column is None else [self.caption_column])
 
     @property
     def features(self) -> Features:
