@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .hub.errors import InputError as InputError
     from .lm.bundle import Bundle as Bundle
+    from .lm.bundle_push import push_bundle as push_bundle
+    from .lm.extend import extend_language_model as extend_language_model
     from .lm.processor import GrammarLogitsProcessor as GrammarLogitsProcessor
     from .lm.vocabulary import JointVocabulary as JointVocabulary
     from .pipelines.image_to_text import ImageToTextPipeline as ImageToTextPipeline
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 _HOME = {
     "InputError": "hub.errors",
     "Bundle": "lm.bundle",
+    "push_bundle": "lm.bundle_push",
+    "extend_language_model": "lm.extend",
     "GrammarLogitsProcessor": "lm.processor",
     "JointVocabulary": "lm.vocabulary",
     "ImageToTextPipeline": "pipelines.image_to_text",

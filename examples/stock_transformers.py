@@ -33,7 +33,10 @@ def main(bundle: str, caption: str) -> None:
     vocabulary = json.loads((Path(bundle) / "vocabulary.json").read_text())
     size, grids = next(iter(vocabulary["sizes"].items()))
 
-    prompt = tokenizer(f"<bos>{caption}<image {size}>", return_tensors="pt").input_ids
+    # The words of a caption alone go through the tokenizer; what stands around them is in the vocabulary.
+    controls = {token: id_ for segment in vocabulary["segments"] for token, id_ in segment.get("ids", {}).items()}
+    words = tokenizer(caption, add_special_tokens=False, split_special_tokens=True).input_ids
+    prompt = torch.tensor([[controls["<bos>"], *words, controls[f"<image {size}>"]]])
     ids = model.generate(  # pyright: ignore[reportAttributeAccessIssue] - transformers' own types
         prompt,
         do_sample=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,63 +14,9 @@ from .staging import stage
 
 CARD_NAME = "README.md"
 
-_BUNDLE_CARD = """\
----
-library_name: transformers
-pipeline_tag: text-to-image
-tags:
-- pictogram
-- image-tokenizer
-- text-to-image
----
-
-# A pictogram bundle
-
-A stock `{architecture}` over one vocabulary of text pieces and image codes, with the image tokenizer that draws its
-codes.
-{picture}
-## Use
-
-```python
-from pictogram import TextToImagePipeline
-
-pipeline = TextToImagePipeline.from_pretrained("path/of/this/folder")
-pipeline({prompt}, num_images=4, seed=0).images[0].save("picture.png")
-```
-
-`AutoModelForCausalLM` and `AutoTokenizer` load the prior without pictogram; `vocabulary.json` says which ids are legal
-where.
-
-## Figures
-
-{figures}
-"""
-
-
-def write_bundle_card(
-    directory: str | os.PathLike[str],
-    *,
-    architecture: str,
-    prompt: str,
-    figures: Mapping[str, str],
-    has_picture: bool = False,
-) -> None:
-    """Writes `README.md` into a bundle.
-
-    Args:
-        directory: the bundle.
-        architecture: class name of the prior.
-        prompt: a caption that the prior was trained on.
-        figures: what was measured, ready to print.
-        has_picture: whether `samples.png` lies beside the card.
-    """
-    card = _BUNDLE_CARD.format(
-        architecture=architecture,
-        prompt=json.dumps(prompt, ensure_ascii=False),
-        picture="\n![samples](samples.png)\n" if has_picture else "",
-        figures=markdown_table(["figure", "value"], list(figures.items())),
-    )
-    atomic_write_text(Path(directory) / CARD_NAME, card)
+_UNCHANGED = (
+    "<!-- As pictogram wrote it: a push writes it anew. Change anything, and it goes up as it is. {digest} -->\n"
+)
 
 
 def card_text(metadata: Mapping[str, Any], body: str) -> str:
@@ -99,10 +45,28 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> s
     return "\n".join(lines)
 
 
+def write_draft_card(directory: str | os.PathLike[str], card: str) -> None:
+    """Writes a card into a folder that has no name on the Hub yet, with a last line that tells whether it was changed.
+
+    Args:
+        directory: any folder.
+        card: see `card_text`.
+    """
+    atomic_write_text(Path(directory) / CARD_NAME, f"{card}\n{_last_line(card)}")
+
+
+def has_draft_card(folder: Path) -> bool:
+    """Whether the folder's README.md is as `write_draft_card` wrote it; a changed one is somebody's own."""
+    path = folder / CARD_NAME
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    card, _, line = text.rpartition("\n<!--")
+    return f"<!--{line}" == _last_line(card)
+
+
 def stage_card(folder: Path, staging: Path, write: Callable[[], str]) -> None:
-    """Puts the folder's own README.md into a staging folder, or else the card that `write` makes."""
+    """Puts the folder's own README.md into a staging folder, or, if it has none or a draft, the card of `write`."""
     own = folder / CARD_NAME
-    if own.is_file():
+    if own.is_file() and not has_draft_card(folder):
         stage(own, staging / CARD_NAME)
     else:
         atomic_write_text(staging / CARD_NAME, write())
@@ -120,3 +84,7 @@ def public_name(name: str) -> str:
 
 def _cell(value: object) -> str:
     return " ".join(str(value).split()).replace("|", r"\|")
+
+
+def _last_line(card: str) -> str:
+    return _UNCHANGED.format(digest=hashlib.sha256(card.encode("utf-8")).hexdigest()[:16])

@@ -1,4 +1,4 @@
-"""A bundle: one folder with a prior, its vocabulary, and the image tokenizer whose codes it speaks.
+"""A bundle: one folder or repository with a prior, its vocabulary, and the image tokenizer whose codes it speaks.
 
 The prior's own files lie at the root, so `AutoModelForCausalLM` and `AutoTokenizer` load it without pictogram.
 """
@@ -6,36 +6,49 @@ The prior's own files lie at the root, so `AutoModelForCausalLM` and `AutoTokeni
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from ..hub.errors import InputError, first_line
-from ..hub.files import atomic_files
+from ..hub.files import atomic_files, read_json_object
+from ..hub.repository import DownloadedRepository, PushedRepository, download_folder, is_hub_name
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.interface import TokenizesImages
-from ..tokenizer.loading import load_image_tokenizer
+from ..tokenizer.loading import TOKENIZER_FILES, load_image_tokenizer
 from .grammar import Grammar
-from .joint_tokenizer import check_joint_tokenizer, save_joint_tokenizer
-from .text_tokenizer import TextTokenizer
-from .vocabulary import JointVocabulary
+from .joint_tokenizer import (
+    TEXT_PATTERNS,
+    AnyTextTokenizer,
+    check_joint_tokenizer,
+    load_text_tokenizer,
+    save_joint_tokenizer,
+    text_files,
+)
+from .vocabulary import VOCABULARY_FILE, JointVocabulary
 
 IMAGE_TOKENIZER = "image_tokenizer"
 """Folder of the image tokenizer inside a bundle."""
 
-_FILES = (
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_SHARD = re.compile(r"model-[\w-]+\.safetensors")
+_NEEDED = (
     "config.json",
-    "model.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
-    "tokenizer.model",
-    "vocabulary.json",
+    VOCABULARY_FILE,
+    *(f"{IMAGE_TOKENIZER}/{name}" for name in TOKENIZER_FILES),
 )
+_OPTIONAL = ("generation_config.json",)
+
+BUNDLE_PATTERNS = (*_NEEDED, *TEXT_PATTERNS, *_OPTIONAL, _WEIGHTS, _INDEX, "model-*.safetensors")
+"""Globs of all files that a bundle may have."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +61,17 @@ class Bundle:
         text_tokenizer: captions to text ids.
         image_tokenizer: pictures to codes.
         image_processor: files to pixels.
+        name: what it was loaded by: a folder, or a name on the Hub; empty for a new one.
+        revision: commit of the Hub's repository; None for a folder.
     """
 
     prior: PreTrainedModel
     vocabulary: JointVocabulary
-    text_tokenizer: TextTokenizer
+    text_tokenizer: AnyTextTokenizer
     image_tokenizer: TokenizesImages
     image_processor: ImageTokenizerImageProcessorPil
+    name: str = ""
+    revision: str | None = None
 
     @cached_property
     def grammar(self) -> Grammar:
@@ -82,29 +99,53 @@ class Bundle:
             self.image_processor.save_pretrained(folder / IMAGE_TOKENIZER)
 
     @classmethod
-    def from_pretrained(cls, directory: str | os.PathLike[str]) -> Bundle:
-        """Loads a bundle from a folder, in evaluation mode.
+    def from_pretrained(cls, name_or_path: str | os.PathLike[str], revision: str | None = None) -> Bundle:
+        """Loads a bundle from a folder or from the Hub, in evaluation mode.
+
+        Args:
+            name_or_path: a folder, or "owner/name" of a model repository on the Hub. A folder of that name wins;
+                whatever else looks like a path is never asked for on the Hub.
+            revision: branch, tag or commit on the Hub; the main branch unless told.
 
         Raises:
-            InputError: a file is missing or damaged, or the parts do not belong together.
+            InputError: a file is missing or damaged, the parts do not belong together, a revision is given for a
+                folder, or the Hub does not give it, see `hub.client_errors`.
         """
-        directory = Path(directory)
-        missing = sorted(_missing_files(directory))
+        name = os.fspath(name_or_path)
+        if is_hub_name(name_or_path):
+            downloaded = _download(name, revision)
+            return cls._load(downloaded.folder, name, downloaded.commit)
+        directory = Path(name).expanduser()
+        if not directory.is_dir():
+            raise InputError(f"{name} is not a whole bundle: it is neither a folder nor a name on the Hub, owner/name")
+        if revision is not None:
+            raise InputError(f"a revision, {revision!r}, needs a name on the Hub, owner/name; got the folder {name}")
+        return cls._load(directory, name, None)
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> PushedRepository:
+        """Puts the bundle on the Hub with a card.
+
+        Args:
+            repo_id: owner/name of a model repository, made if missing.
+            options: see `bundle_push.push_bundle`, which also pushes a folder, with the figures that lie there.
+
+        Raises:
+            InputError: see `push_bundle`.
+        """
+        from .bundle_push import push_bundle  # it loads bundles itself
+
+        return push_bundle(self, repo_id, **options)
+
+    @classmethod
+    def _load(cls, directory: Path, name: str, revision: str | None) -> Bundle:
+        missing = [file for file in bundle_files(directory) if not (directory / file).is_file()]
         if missing:
-            what = "is not a folder" if not directory.is_dir() else f"lacks {', '.join(missing)}"
-            raise InputError(f"{directory} is not a whole bundle: it {what}")
-        try:
-            prior, report = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
-                directory, local_files_only=True, output_loading_info=True
-            )
-        except Exception as error:
-            raise InputError(f"the prior in {directory} cannot be loaded: {first_line(error)}") from error
-        if report["missing_keys"]:  # transformers only warns, and draws them at random
-            raise InputError(f"the prior in {directory} lacks weights, such as {min(report['missing_keys'])}")
-        loaded = load_image_tokenizer(directory / IMAGE_TOKENIZER)
-        text_tokenizer = TextTokenizer((directory / "tokenizer.model").read_bytes())
+            raise InputError(f"{name} is not a whole bundle: it lacks {', '.join(missing)}")
+        prior = _load_prior(directory, name)
         vocabulary = JointVocabulary.load(directory)
-        bundle = cls(prior.eval(), vocabulary, text_tokenizer, loaded.model, loaded.processor)
+        text_tokenizer = load_text_tokenizer(vocabulary, directory)
+        image = load_image_tokenizer(directory / IMAGE_TOKENIZER)
+        bundle = cls(prior, vocabulary, text_tokenizer, image.model, image.processor, name, revision)
         bundle._check()
         check_joint_tokenizer(text_tokenizer, vocabulary, directory)
         return bundle
@@ -130,10 +171,43 @@ class Bundle:
             )
 
 
-def _missing_files(directory: Path) -> Iterator[str]:
-    for name in _FILES:
-        sharded = name == "model.safetensors" and (directory / "model.safetensors.index.json").exists()
-        if not sharded and not (directory / name).is_file():
-            yield name
-    if not (directory / IMAGE_TOKENIZER).is_dir():
-        yield f"{IMAGE_TOKENIZER}/"
+def bundle_files(directory: Path) -> list[str]:
+    """Paths, inside a bundle's folder, of the files that it needs, there or not, and of optional ones that are there.
+
+    Raises:
+        InputError: the index of the weights is damaged.
+    """
+    optional = [name for name in _OPTIONAL if (directory / name).is_file()]
+    return sorted([*_NEEDED, *optional, *text_files(directory), *_weight_files(directory)])
+
+
+def _weight_files(directory: Path) -> list[str]:
+    """The weights in one file, which wins, or their index and the shards that it names."""
+    index = directory / _INDEX
+    if (directory / _WEIGHTS).is_file() or not index.is_file():
+        return [_WEIGHTS]
+    shards = read_json_object(index).get("weight_map")
+    # Other names could lead out of the folder.
+    if not isinstance(shards, dict) or not all(_SHARD.fullmatch(str(name)) for name in shards.values()):
+        raise InputError(f'{index} must have a "weight_map" from names of tensors to model-*.safetensors')
+    return [_INDEX, *sorted(set(shards.values()))]
+
+
+def _download(name: str, revision: str | None) -> DownloadedRepository:
+    """The vocabulary comes first, so that a large model that is no bundle stays where it is."""
+    start = download_folder(name, repo_type="model", revision=revision, allow_patterns=[VOCABULARY_FILE])
+    if not (start.folder / VOCABULARY_FILE).is_file():
+        raise InputError(f"{name} is not a whole bundle: it lacks {VOCABULARY_FILE}")
+    return download_folder(name, repo_type="model", revision=start.commit, allow_patterns=BUNDLE_PATTERNS)
+
+
+def _load_prior(directory: Path, name: str) -> PreTrainedModel:
+    try:
+        prior, report = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
+            directory, local_files_only=True, trust_remote_code=False, output_loading_info=True
+        )
+    except Exception as error:
+        raise InputError(f"the prior in {name} cannot be loaded: {first_line(error)}") from error
+    if report["missing_keys"]:  # transformers only warns, and draws them at random
+        raise InputError(f"the prior in {name} lacks weights, such as {min(report['missing_keys'])}")
+    return prior.eval()

@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
 from ..hub.errors import InputError
-from ..tokenizer.batches import derived_generator, global_batch
-from ..tokenizer.codes_dataset import CodesDataset
-from .documents import ImageSegment, NullSegment, TextSegment, images_to_ids, lay_out
-from .text_tokenizer import TextTokenizer
-from .vocabulary import JointVocabulary
+from ..tokenizer.batches import derived_generator
+from .row_order import RowOrder
 
 IGNORED = -100
 """Label of padding, which costs nothing."""
@@ -22,30 +20,27 @@ _WINDOW = 32
 """Batches that are drawn together and sorted by length, so that hardly any padding is left."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DocumentMix:
-    """Which documents a picture with a caption turns into.
+class DocumentSource(Protocol):
+    """Where documents come from."""
 
-    Attributes:
-        image_to_text: share of documents with the picture first and its caption after it.
-        caption_dropout: share of the other documents whose caption becomes `<null>`; guidance needs these.
+    @property
+    def shard_sizes(self) -> Sequence[int]:
+        """Rows of every shard; rows of one shard are quick to reach together."""
+        ...
 
-    Raises:
-        InputError: a share outside 0..1.
-    """
+    def documents(self, rows: Sequence[int], draws: torch.Tensor) -> list[list[int]]:
+        """One document per row, as ids from `<bos>` to `<eos>`.
 
-    image_to_text: float = 0.3
-    caption_dropout: float = 0.1
-
-    def __post_init__(self) -> None:
-        for name in ("image_to_text", "caption_dropout"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} must be 0..1, got {getattr(self, name)}")
+        Args:
+            rows: R row numbers.
+            draws: (R, 3) uniform numbers that decide all that is drawn.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class DocumentBatch:
-    """A global batch.
+    """Documents of one step, or some of them.
 
     Attributes:
         input_ids: (B, T) int64, padded on the right.
@@ -61,74 +56,53 @@ class DocumentBatch:
         """Tokens that are predicted: all but the first of each document."""
         return int((self.labels[:, 1:] != IGNORED).sum())
 
+    def part(self, rows: slice) -> DocumentBatch:
+        """Some of the documents, without the padding that they do not need."""
+        labels = self.labels[rows]
+        longest = int((labels != IGNORED).sum(1).max())
+        return DocumentBatch(self.input_ids[rows, :longest], labels[:, :longest])
+
 
 class DocumentBatches:
-    """Captions and pictures of a dataset of codes, as batches of documents.
+    """The documents of a source, as batches.
 
     Args:
-        codes: pictures of one size, with captions.
-        text_tokenizer: for the captions.
-        vocabulary: for everything.
-        mix: the kinds of documents.
+        source: of documents.
+        pad_id: fills rows of a batch.
         batch_size: documents per step, over all processes.
         seed: of the order and of all draws.
+        pool_size: see `RowOrder`.
     """
 
-    def __init__(
-        self,
-        codes: CodesDataset,
-        text_tokenizer: TextTokenizer,
-        vocabulary: JointVocabulary,
-        *,
-        mix: DocumentMix,
-        batch_size: int,
-        seed: int,
-    ):
-        self.vocabulary, self.mix, self.batch_size, self.seed = vocabulary, mix, batch_size, seed
-        self.size = vocabulary.size_of(codes.shared_grids)
-        self.image_ids = images_to_ids(vocabulary, codes.codes(range(len(codes))))  # (N, n)
-        self.captions = [
-            [tuple(text_tokenizer.encode(caption)) for caption in codes.captions(row)] for row in range(len(codes))
-        ]
-
-    @property
-    def max_length(self) -> int:
-        """Tokens of the longest document: caption, codes and the four control tokens."""
-        longest = max(len(caption) for captions in self.captions for caption in captions)
-        return max(longest, 1) + self.image_ids.shape[1] + 4
+    def __init__(self, source: DocumentSource, *, pad_id: int, batch_size: int, seed: int, pool_size: int = 8):
+        self.source, self.pad_id, self.batch_size, self.seed = source, pad_id, batch_size, seed
+        self.order = RowOrder(source.shard_sizes, seed, pool_size)
 
     def batch(self, step: int) -> DocumentBatch:
         """Global batch number `step`."""
         window, place = divmod(step, _WINDOW)
-        return collate(self._window(window)[place], self.vocabulary.pad_id)
+        return collate(self._window(window)[place], self.pad_id)
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - one instance per run
     def _window(self, window: int) -> list[list[list[int]]]:
         """The documents of `_WINDOW` batches: drawn, sorted by length, cut into batches, and the batches shuffled."""
         count = _WINDOW * self.batch_size
-        rows = global_batch(len(self.image_ids), count, self.seed, window)
+        rows = self.order.rows(window * count, count)
         generator = derived_generator(self.seed, "documents", window)
-        draws = torch.rand(count, 3, generator=generator).tolist()
-        documents = sorted((self._document(row, *draw) for row, draw in zip(rows, draws, strict=True)), key=len)
+        draws = torch.rand(count, 3, generator=generator)
+        documents = sorted(self.source.documents(rows, draws), key=len)
         order = torch.randperm(_WINDOW, generator=generator).tolist()
         return [documents[place * self.batch_size : (place + 1) * self.batch_size] for place in order]
 
-    def _document(self, row: int, which: float, direction: float, dropout: float) -> list[int]:
-        """One document of a row; three uniform draws choose the caption, the direction and the loss of the caption."""
-        captions = self.captions[row]
-        text = captions[int(which * len(captions))]
-        image = ImageSegment(tuple(self.image_ids[row].tolist()), self.size)
-        if text and direction < self.mix.image_to_text:
-            segments = [image, TextSegment(text)]
-        else:
-            words = NullSegment() if not text or dropout < self.mix.caption_dropout else TextSegment(text)
-            segments = [words, image]
-        # Codes and captions were checked once, when they became ids.
-        return [*lay_out(self.vocabulary, segments), self.vocabulary.eos_id]
-
 
 def collate(documents: Sequence[Sequence[int]], pad_id: int) -> DocumentBatch:
-    """Pads documents on the right to the length of the longest."""
+    """Pads documents on the right to the length of the longest.
+
+    Raises:
+        InputError: no documents, or an empty one.
+    """
+    if not documents or not all(documents):
+        raise InputError("a batch needs documents of at least one token")
     longest = max(map(len, documents))
     input_ids = torch.full((len(documents), longest), pad_id)
     labels = torch.full((len(documents), longest), IGNORED)

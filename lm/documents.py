@@ -186,7 +186,7 @@ def _checked_layout(vocabulary: JointVocabulary, segments: Sequence[DocumentSegm
 
 
 def _check_text(vocabulary: JointVocabulary, ids: tuple[int, ...]) -> None:
-    for id_ in (min(ids, default=0), max(ids, default=0)):
+    for id_ in ids:
         if not vocabulary.is_text(id_):
             raise InputError(
                 f"{vocabulary.describe(id_)} stands in a text; text ids are below {len(vocabulary.text_range)}"

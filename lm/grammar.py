@@ -201,6 +201,7 @@ def _roles(vocabulary: JointVocabulary) -> torch.Tensor:
     """The role of every id, LongTensor (vocab_size,)."""
     roles = torch.full((vocabulary.vocab_size,), _OTHER)
     roles[: len(vocabulary.text_range)] = _TEXT
+    roles[sorted(vocabulary.reserved_text_ids)] = _OTHER
     role_of_token = {PAD: _PAD, BOS: _BOS, EOS: _EOS, NULL: _NULL, IMAGE_END: _IMAGE_END}
     role_of_token |= {image_start_token(size): _IMAGE_START for size in vocabulary.sizes}
     for token, role in role_of_token.items():

@@ -8,6 +8,8 @@ What a stock loader does:
   `split_special_tokens=True`, and they stay text. (Our own documents never parse text at all.)
 - Image tokens are entries of the vocabulary that no merge reaches: ids become strings such as `<|0:00012|>`, but such a
   string typed by a user stays text. They are not added tokens, which would take seconds to load.
+
+All this is about a text tokenizer of our own. Of an extended language model see `extended_tokenizer`.
 """
 
 from __future__ import annotations
@@ -19,18 +21,58 @@ from tokenizers import AddedToken, Tokenizer, decoders
 from tokenizers.models import BPE
 
 from ..hub.errors import InputError
-from ..hub.files import atomic_write_text, write_json
+from ..hub.files import atomic_write_text, read_json_object, write_json
+from .extended_tokenizer import check_extended_tokenizer, save_extended_tokenizer
+from .pretrained_text import CHAT_TEMPLATES, TOKENIZER_FILE, PretrainedTextTokenizer
 from .segments import BOS, EOS, PAD
 from .text_tokenizer import FIXED_PIECES, SPACE_SYMBOL, TEXT_MODEL_FILE, TextTokenizer
-from .vocabulary import JointVocabulary
+from .vocabulary import VOCABULARY_FILE, JointVocabulary
+
+AnyTextTokenizer = TextTokenizer | PretrainedTextTokenizer
+
+TEXT_PATTERNS = (TEXT_MODEL_FILE, *CHAT_TEMPLATES)
+"""Globs of all files that a text tokenizer may have beside `tokenizer.json` and its settings."""
 
 
-def save_joint_tokenizer(text: TextTokenizer, vocabulary: JointVocabulary, directory: str | os.PathLike[str]) -> None:
-    """Writes `tokenizer.json`, `tokenizer_config.json` and `tokenizer.model` into `directory`.
+def text_files(directory: Path) -> list[str]:
+    """Paths, inside a bundle's folder, of those of `TEXT_PATTERNS` that it needs, there or not, or that are there.
 
     Raises:
-        InputError: the text tokenizer is not the vocabulary's, or one of its pieces spells a control or image token.
+        InputError: `vocabulary.json` is no JSON object.
     """
+    vocabulary = directory / VOCABULARY_FILE
+    content = read_json_object(vocabulary) if vocabulary.is_file() else {}
+    own = content.get("text_file", TEXT_MODEL_FILE) == TEXT_MODEL_FILE
+    templates = [path.relative_to(directory).as_posix() for glob in CHAT_TEMPLATES for path in directory.glob(glob)]
+    return [*([TEXT_MODEL_FILE] if own else []), *sorted(templates)]
+
+
+def load_text_tokenizer(vocabulary: JointVocabulary, directory: str | os.PathLike[str]) -> AnyTextTokenizer:
+    """Reads the text tokenizer that the vocabulary speaks of.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    if vocabulary.text_file == TEXT_MODEL_FILE:
+        return TextTokenizer.load(Path(directory) / TEXT_MODEL_FILE)
+    return PretrainedTextTokenizer.load(directory, len(vocabulary.text_range))
+
+
+def save_joint_tokenizer(
+    text: AnyTextTokenizer, vocabulary: JointVocabulary, directory: str | os.PathLike[str]
+) -> None:
+    """Writes `tokenizer.json`, `tokenizer_config.json` and what else the text tokenizer needs into `directory`.
+
+    Raises:
+        InputError: the text tokenizer is not the vocabulary's, or one of its pieces spells a control or image token;
+            or the vocabulary's text tokenizer is of the other kind.
+    """
+    is_extended = isinstance(text, PretrainedTextTokenizer)
+    if vocabulary.text_file != (TOKENIZER_FILE if is_extended else TEXT_MODEL_FILE):
+        raise InputError(f"{type(text).__name__} does not lie in the vocabulary's text_file, {vocabulary.text_file}")
+    if is_extended:
+        save_extended_tokenizer(text, vocabulary, directory)
+        return
     directory = Path(directory)
     tokenizer = joint_tokenizer(text, vocabulary)
     atomic_write_text(directory / "tokenizer.json", tokenizer.to_str(pretty=True))
@@ -63,12 +105,17 @@ def joint_tokenizer(text: TextTokenizer, vocabulary: JointVocabulary) -> Tokeniz
     return tokenizer
 
 
-def check_joint_tokenizer(text: TextTokenizer, vocabulary: JointVocabulary, directory: str | os.PathLike[str]) -> None:
+def check_joint_tokenizer(
+    text: AnyTextTokenizer, vocabulary: JointVocabulary, directory: str | os.PathLike[str]
+) -> None:
     """Checks that `tokenizer.json` in `directory` gives every token the id that the two parts give it.
 
     Raises:
         InputError: it does not, so that one of the files belongs to another bundle; or it cannot be read.
     """
+    if isinstance(text, PretrainedTextTokenizer):
+        check_extended_tokenizer(text, vocabulary, directory)
+        return
     path = Path(directory) / "tokenizer.json"
     try:
         stored = Tokenizer.from_file(str(path)).get_vocab()

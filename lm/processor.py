@@ -1,4 +1,4 @@
-"""The grammar for `generate()` of transformers: every row of logits keeps only the ids that are legal there."""
+"""Our sampler in `generate()` of transformers: one processor for what is legal, one for what the numbers draw."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from transformers import LogitsProcessor
 
 from ..hub.errors import InputError
+from .drawing import SamplingConfig, draw
 from .grammar import Grammar, GrammarState
 from .vocabulary import JointVocabulary
 
@@ -82,3 +83,37 @@ class GrammarLogitsProcessor(LogitsProcessor):
                 f"input_ids have shape {tuple(input_ids.shape)} and logits {tuple(scores.shape)}, expected "
                 f"(rows, tokens) and {expected}: the model's vocabulary must be the joint vocabulary"
             )
+
+
+class DrawLogitsProcessor(LogitsProcessor):
+    """Leaves of each row's logits only the token that a given number draws, so that `generate()` must take it.
+
+    Behind a `GrammarLogitsProcessor` this is the reference that the sampler is compared with: the same numbers give the
+    same tokens. It also gives `generate()` seeds that do not depend on the batch.
+
+    Args:
+        draws: (B, T) uniform numbers in [0, 1), see `uniforms`; row t is for the t-th new token.
+        sampling: temperature and truncation; guidance is `generate()`'s own affair.
+        prompt_length: tokens of the prompts, padding included.
+    """
+
+    supports_continuous_batching: bool | None = False
+
+    def __init__(self, draws: torch.Tensor, sampling: SamplingConfig, prompt_length: int):
+        self.draws, self.sampling, self.prompt_length = draws, sampling, prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Keeps one token per row.
+
+        Args:
+            input_ids: LongTensor (B, T), all tokens so far.
+            scores: FloatTensor (B, vocab_size), -inf where illegal.
+
+        Raises:
+            InputError: there is no number left, or one row too few.
+        """
+        step = input_ids.shape[1] - self.prompt_length
+        if len(self.draws) != len(scores) or not 0 <= step < self.draws.shape[1]:
+            raise InputError(f"token {step} of {len(scores)} rows has no number in draws {tuple(self.draws.shape)}")
+        columns = draw(scores, self.draws[:, step].to(scores.device), self.sampling)
+        return torch.full_like(scores, -torch.inf).scatter(1, columns[:, None], 0.0)

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import sentencepiece
 
@@ -96,6 +97,23 @@ def _training_lines(captions: Sequence[str], characters: Sequence[str]) -> Itera
         yield from stretch.findall(caption)
 
 
+class TextEncoder(Protocol):
+    """Captions <-> text ids: `TextTokenizer`, or `PretrainedTextTokenizer` of an extended language model."""
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Text to ids, in [0, vocab_size)."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Ids to text."""
+        ...
+
+
 class TextTokenizer:
     """Encodes and decodes text with a trained sentencepiece model.
 
@@ -148,7 +166,7 @@ class TextTokenizer:
                 raise InputError(f"{id_} is no text id; text ids are 0 to {self.vocab_size - 1}")
         return self._processor.DecodeIds([int(id_) for id_ in ids])
 
-    @cached_property
+    @property
     def vocab_size(self) -> int:
         """Number of pieces."""
         return self._processor.GetPieceSize()

@@ -8,7 +8,7 @@ become one.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ import torch
 
 from ..hub.errors import InputError
 from ..hub.files import read_json, write_json
-from .order import Grids, checked_grids, document_order
+from .order import Grids, checked_grids
 from .segments import (
     BOS,
     CONTROL_TOKENS,
@@ -28,29 +28,30 @@ from .segments import (
     PAD,
     Segment,
     check_segments,
+    id_runs,
     image_start_token,
     image_token,
 )
+from .sizes import check_sizes, name_sizes, size_name, spell_grids
 
 VOCABULARY_FILE = "vocabulary.json"
 FORMAT = 1
+
+TEXT_FILES = ("tokenizer.model", "tokenizer.json")
+"""Where a text tokenizer may lie beside the vocabulary: in the first our own, in the second another model's."""
 
 # Written into vocabulary.json, so that the file alone is enough to build and read documents.
 ABOUT = (
     "id = start + (code - first_code) in the image segment of that level which holds the code; text ids are the text "
     "tokenizer's own.",
+    "text tokenizer = text_file; of tokenizer.json only the tokens of the text segment. Its reserved runs (first id, "
+    "count) are special or unused tokens of that tokenizer and never stand in a document.",
     "document = <bos> (text | <null> | image)* <eos>, then <pad>; after <null> only an image may follow.",
     "image = <image HxW> codes </image>; sizes[HxW] lists the grids (rows, columns), one per level, level 0 first.",
     "order level: all codes of level 0 in raster order, then all of level 1, and so on.",
     "order pyramid: every code of level 0 in raster order, each directly followed by its children: the block of level 1"
     " that it covers, in raster order, each again directly followed by its own children.",
 )
-
-
-def size_name(grids: Grids) -> str:
-    """A size is named by its coarsest spatial grid: "4x4" (rows x columns); "1x1" if there is only the whole image."""
-    rows, cols = next((grid for grid in grids if grid != (1, 1)), (1, 1))
-    return f"{rows}x{cols}"
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ class JointVocabulary:
         order: "level" or "pyramid", see `lm/order.py`.
         codes_fingerprint: of the image tokenizer that gives the codes; empty if unknown.
         decoder_fingerprint: of the image tokenizer that draws them; empty if unknown.
+        text_file: name of the file beside the vocabulary that holds the text tokenizer, one of `TEXT_FILES`.
 
     Raises:
-        InputError: overlapping or missing segments, unknown order, sizes that do not fit the levels.
+        InputError: overlapping or missing segments, unknown order or text file, sizes that do not fit the levels.
     """
 
     segments: tuple[Segment, ...]
@@ -73,10 +75,13 @@ class JointVocabulary:
     order: str = "level"
     codes_fingerprint: str = ""
     decoder_fingerprint: str = ""
+    text_file: str = TEXT_FILES[0]
 
     def __post_init__(self):
         check_segments(self.segments)
-        _check_sizes(self)
+        check_sizes(self.sizes, self.order, self.num_levels, [name for s in self.segments for name in s.tokens])
+        if self.text_file not in TEXT_FILES:
+            raise InputError(f"text_file is {self.text_file!r}, expected one of {', '.join(TEXT_FILES)}")
 
     @classmethod
     def from_scratch(
@@ -88,6 +93,8 @@ class JointVocabulary:
         *,
         codes_fingerprint: str = "",
         decoder_fingerprint: str = "",
+        text_file: str = TEXT_FILES[0],
+        reserved_text_ids: Iterable[int] = (),
     ) -> JointVocabulary:
         """Lays out a new vocabulary.
 
@@ -98,19 +105,21 @@ class JointVocabulary:
             order: order of the codes in documents.
             codes_fingerprint: see the class.
             decoder_fingerprint: see the class.
+            text_file: see the class.
+            reserved_text_ids: text ids that never stand in a document.
 
         Raises:
             InputError: see the class.
         """
-        named = _name_sizes([checked_grids(grids) for grids in sizes])
+        named = name_sizes([checked_grids(grids) for grids in sizes])
         controls = (*CONTROL_TOKENS, *map(image_start_token, named))
         segments = [
-            Segment("text", 0, text_vocab_size),
+            Segment("text", 0, text_vocab_size, reserved=id_runs(reserved_text_ids)),
             Segment("control", text_vocab_size, len(controls), tokens=controls),
         ]
         for level, count in enumerate(codebook_sizes):
             segments.append(Segment("image", segments[-1].stop, count, level=level, first_code=0))
-        return cls(tuple(segments), named, order, codes_fingerprint, decoder_fingerprint)
+        return cls(tuple(segments), named, order, codes_fingerprint, decoder_fingerprint, text_file)
 
     def add_codes(self, level: int, count: int) -> JointVocabulary:
         """Appends ids for `count` codes that follow the level's last one. Set the new fingerprints with `replace`."""
@@ -121,7 +130,7 @@ class JointVocabulary:
     def add_size(self, grids: Sequence[Sequence[int]]) -> JointVocabulary:
         """Appends the control token of one more image size; a size that is there already changes nothing."""
         grids = checked_grids(grids)
-        named = _name_sizes([*self.sizes.values(), *([] if grids in self.sizes.values() else [grids])])
+        named = name_sizes([*self.sizes.values(), *([] if grids in self.sizes.values() else [grids])])
         if len(named) == len(self.sizes):
             return self
         segment = Segment("control", self.vocab_size, 1, tokens=(image_start_token(size_name(grids)),))
@@ -146,12 +155,17 @@ class JointVocabulary:
 
     @property
     def text_range(self) -> range:
-        """The text ids, which are also the text tokenizer's own ids."""
+        """The text tokenizer's ids, reserved ones included."""
         return range(self.segments[0].start, self.segments[0].stop)
 
+    @cached_property
+    def reserved_text_ids(self) -> frozenset[int]:
+        """The ids of `text_range` that never stand in a document."""
+        return frozenset(id_ for first, count in self.segments[0].reserved for id_ in range(first, first + count))
+
     def is_text(self, id_: int) -> bool:
-        """Whether `id_` is a text id."""
-        return id_ in self.text_range
+        """Whether `id_` may stand in a text."""
+        return id_ in self.text_range and id_ not in self.reserved_text_ids
 
     @cached_property
     def control_ids(self) -> dict[str, int]:
@@ -208,8 +222,8 @@ class JointVocabulary:
         grids = checked_grids(grids)
         name = size_name(grids)
         if self.sizes.get(name) != grids:
-            known = "; ".join(f"{name}: {_spell(grids)}" for name, grids in self.sizes.items())
-            raise InputError(f"images with grids {_spell(grids)} are not in the vocabulary, which knows {known}")
+            known = "; ".join(f"{name}: {spell_grids(grids)}" for name, grids in self.sizes.items())
+            raise InputError(f"images with grids {spell_grids(grids)} are not in the vocabulary, which knows {known}")
         return name
 
     @overload
@@ -271,7 +285,8 @@ class JointVocabulary:
         offset = id_ - segment.start
         if segment.kind == "image":
             return f"id {id_} ({image_token(segment.level, segment.first_code + offset)})"
-        return f"id {id_} ({segment.tokens[offset] if segment.tokens else 'text'})"
+        text = "reserved" if id_ in self.reserved_text_ids else "text"
+        return f"id {id_} ({segment.tokens[offset] if segment.tokens else text})"
 
     def to_json(self) -> dict[str, Any]:
         """The content of `vocabulary.json`."""
@@ -281,6 +296,7 @@ class JointVocabulary:
             "vocab_size": self.vocab_size,
             "order": self.order,
             "sizes": {name: [list(grid) for grid in grids] for name, grids in self.sizes.items()},
+            "text_file": self.text_file,
             "segments": [segment.to_json() for segment in self.segments],
             "codes_fingerprint": self.codes_fingerprint,
             "decoder_fingerprint": self.decoder_fingerprint,
@@ -305,6 +321,7 @@ class JointVocabulary:
                 order=content["order"],
                 codes_fingerprint=str(content["codes_fingerprint"]),
                 decoder_fingerprint=str(content["decoder_fingerprint"]),
+                text_file=content.get("text_file", TEXT_FILES[0]),
             )
         except KeyError as error:
             raise InputError(f"the vocabulary is malformed: it lacks {error}") from None
@@ -364,36 +381,3 @@ class _LevelSegments:
     starts: torch.Tensor
     counts: torch.Tensor
     first_codes: torch.Tensor
-
-
-def _name_sizes(sizes: Sequence[Grids]) -> dict[str, Grids]:
-    named: dict[str, Grids] = {}
-    for grids in sizes:
-        other = named.setdefault(size_name(grids), grids)
-        if other != grids:
-            raise InputError(
-                f"two sizes share the coarsest spatial grid {size_name(grids)}: {_spell(other)} and {_spell(grids)}"
-            )
-    return named
-
-
-def _spell(grids: Grids) -> str:
-    return "+".join(f"{rows}x{cols}" for rows, cols in grids)
-
-
-def _check_sizes(vocabulary: JointVocabulary) -> None:
-    """Every size fits the levels and has its control token, and no control token is missing or double."""
-    if not vocabulary.sizes:
-        raise InputError("a vocabulary needs at least one image size")
-    for name, grids in vocabulary.sizes.items():
-        document_order(grids, vocabulary.order)
-        if size_name(grids) != name or len(grids) != vocabulary.num_levels:
-            raise InputError(
-                f"size {name} has grids {_spell(grids)}, expected {vocabulary.num_levels} levels "
-                f"and the coarsest spatial grid {name}"
-            )
-    tokens = [token for segment in vocabulary.segments for token in segment.tokens]
-    needed = {*CONTROL_TOKENS, *map(image_start_token, vocabulary.sizes)}
-    unknown = {token for token in tokens if token.startswith("<image ")} - needed
-    if needed - set(tokens) or unknown or len(set(tokens)) != len(tokens):
-        raise InputError(f"control tokens are {tokens}, expected each of {sorted(needed)} once")

@@ -1,4 +1,4 @@
-"""What all pipelines share: they hold a bundle and load it from a folder."""
+"""What all pipelines share: they hold a bundle and load it by its name."""
 
 from __future__ import annotations
 
@@ -24,13 +24,20 @@ class BundlePipeline:
         self.grammar = bundle.grammar
 
     @classmethod
-    def from_pretrained(cls: type[Pipeline], bundle: str | os.PathLike[str], device: str | None = None) -> Pipeline:
-        """Loads a bundle's folder onto a device: by default a GPU if there is one.
+    def from_pretrained(
+        cls: type[Pipeline], bundle: str | os.PathLike[str], device: str | None = None, revision: str | None = None
+    ) -> Pipeline:
+        """Loads a bundle onto a device.
+
+        Args:
+            bundle: its folder, or its name on the Hub, owner/name.
+            device: by default a GPU if there is one.
+            revision: branch, tag or commit on the Hub; the main branch unless told.
 
         Raises:
-            InputError: the folder is not a whole bundle.
+            InputError: see `Bundle.from_pretrained`.
         """
-        return cls(Bundle.from_pretrained(bundle).to(device or default_device()))
+        return cls(Bundle.from_pretrained(bundle, revision).to(device or default_device()))
 
 
 def check_positive(name: str, value: int) -> int:

@@ -13,26 +13,34 @@ import typer
 os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 from ..hub.errors import InputError
+from ..lm import build_documents
 from ..lm import train as train_lm
 from ..tokenizer import import_tokenizer
 from ..tokenizer import train as train_tokenizer
 from ..tokenizer.command_line import command, new_app, print_result, run_app
 from ..tokenizer.pictures import picture_grid, save_picture
-from . import demo, push, tokenize
+from . import demo, push, serve, tokenize
 from .demo_report import summarise
-from .evaluate import evaluate_names, evaluate_prior
+from .evaluate_captions import evaluate_captions
+from .evaluate_classes import evaluate_classes
+from .evaluate_names import evaluate_names
+from .evaluate_prior import evaluate_prior
 from .evaluate_tokenizer import evaluate_image_tokenizer
 from .evaluation_table import print_evaluation
 from .image_to_text import ImageToTextPipeline
+from .rate_tables import print_captions, print_classes, print_rates
 from .text_to_image import TextToImagePipeline
 
-Model = Annotated[str, typer.Option(help="Folder of a bundle.")]
+Model = Annotated[str, typer.Option(help="Folder of a bundle, or its name on the Hub.")]
 Split = Annotated[str, typer.Option(help="Split to score.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Guidance = Annotated[float, typer.Option(help="1 draws as the model does; more follows the words more closely.")]
 Temperature = Annotated[float, typer.Option(help="Below 1 prefers likely tokens; 0 takes the most likely ones.")]
 TopK = Annotated[int, typer.Option(help="Draw from the k most likely tokens only; 0 from all.")]
 TopP = Annotated[float, typer.Option(help="Draw from the most likely tokens that hold this share of the chances.")]
+Codes = Annotated[str, typer.Option(help="Dataset of codes: a folder, or its name on the Hub.")]
+MaxImages = Annotated[int | None, typer.Option(help="Most pictures of a split, drawn by a fixed seed.")]
+JsonFile = Annotated[Path | None, typer.Option(help="JSON file for the result as well.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 app = new_app("Images as a discrete language for transformers. Start with: pictogram demo")
@@ -51,8 +59,10 @@ app.command("demo")(
 app.command("train-tokenizer")(train_tokenizer.main)
 app.command("import-tokenizer")(import_tokenizer.main)
 app.command("tokenize")(tokenize.main)
+app.command("build-documents")(build_documents.main)
 app.command("train-lm")(train_lm.main)
 app.command("push")(push.main)
+app.command("serve")(serve.main)
 
 
 @app.command("generate")
@@ -138,7 +148,7 @@ def caption(
             print(f"{image}: {words}")
 
 
-evaluate = new_app("Score an image tokenizer, a prior, or the names a bundle has learned.")
+evaluate = new_app("Score an image tokenizer, or what a bundle has learned: its rate, classes, captions and names.")
 app.add_typer(evaluate, name="evaluate")
 
 
@@ -187,15 +197,105 @@ def evaluate_tokenizer_command(
 @evaluate.command("prior")
 def evaluate_prior_command(
     model: Model = "bundle",
-    codes: Annotated[str, typer.Option(help="Folder with a dataset of codes.")] = "codes",
+    codes: Codes = "codes",
     split: Split = "test",
+    train_split: Annotated[
+        str | None, typer.Option(help="Training pictures: as many of this split, and the gap to them.")
+    ] = None,
+    against: Annotated[str | None, typer.Option(help="Another bundle for the same codes: paired differences.")] = None,
+    max_images: MaxImages = None,
+    batch_size: Annotated[int | None, typer.Option(help="Documents at a time; by default 4096 tokens.")] = None,
+    per_image: Annotated[
+        Path | None, typer.Option(help="A .parquet or .jsonl file for the bits of every picture.")
+    ] = None,
+    output: JsonFile = None,
     json_output: Json = False,
 ) -> None:
-    """Bits per document, apart for text and every level, in both directions.
+    """Bits of codes and captions, alone and given each other, with intervals.
 
-    Example: pictogram evaluate prior --model pictogram-demo/bundle --codes pictogram-demo/codes
+    Example: pictogram evaluate prior --model pictogram-demo/bundle --codes pictogram-demo/codes --train-split train
     """
-    print_result(evaluate_prior(model, codes, split), json_output)
+    result = evaluate_prior(
+        model,
+        codes,
+        split,
+        train_split=train_split,
+        against=against,
+        max_images=max_images,
+        batch_size=batch_size,
+        per_image=per_image,
+        output=output,
+    )
+    if json_output:
+        print_result(result, json_output)
+    else:
+        print_rates(result)
+
+
+@evaluate.command("classes")
+def evaluate_classes_command(
+    model: Model = "bundle",
+    codes: Codes = "codes",
+    split: Split = "test",
+    column: Annotated[str, typer.Option(help="With the classes: caption, or one of class labels.")] = "caption",
+    method: Annotated[
+        str, typer.Option(help="codes: Bayes' rule on p(codes | caption); caption: p(caption | codes) itself.")
+    ] = "codes",
+    prior: Annotated[str, typer.Option(help="Of the classes: uniform, or model for its own p(caption).")] = "uniform",
+    max_images: MaxImages = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Pairs of a picture and a class at a time; by default 4096 tokens.")
+    ] = None,
+    output: JsonFile = None,
+    json_output: Json = False,
+) -> None:
+    """The prior as a Bayes classifier of pictures whose captions form a small set.
+
+    Example: pictogram evaluate classes --model bundle --codes codes --column label --max-images 1000
+    """
+    result = evaluate_classes(
+        model,
+        codes,
+        split,
+        column=column,
+        method=method,
+        prior=prior,
+        max_images=max_images,
+        batch_size=batch_size,
+        output=output,
+    )
+    if json_output:
+        print_result(result, json_output)
+    else:
+        print_classes(result)
+
+
+@evaluate.command("captions")
+def evaluate_captions_command(
+    model: Model = "bundle",
+    codes: Codes = "codes",
+    split: Split = "test",
+    max_images: MaxImages = None,
+    batch_size: Annotated[int, typer.Option(help="Captions at a time.")] = 50,
+    output: JsonFile = None,
+    json_output: Json = False,
+) -> None:
+    """How often the most likely caption of a picture's codes is exactly the true one.
+
+    Example: pictogram evaluate captions --model pictogram-demo/bundle --codes pictogram-demo/codes --split train
+    """
+    result = evaluate_captions(
+        model,
+        codes,
+        split,
+        max_images=max_images,
+        batch_size=batch_size,
+        output=output,
+    )
+    if json_output:
+        print_result(result, json_output)
+    else:
+        print_captions(result)
 
 
 @evaluate.command("names")

@@ -109,7 +109,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     with stages.stage("scores", "5/5 scoring"):
         codes = load_codes(f"{config.output}/codes", "test")
         scores = score(bundle, train, test, codes, seed=config.seed, guidance_scale=config.guidance_scale)
-        write_card(folder, scores, prompt=train.source.captions(0)[0])
+        write_card(folder, bundle, scores, prompt=train.source.captions(0)[0])
     report = {
         **scores,
         "seed": config.seed,

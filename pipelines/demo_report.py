@@ -7,13 +7,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..hub.card import write_bundle_card
-from ..hub.files import atomic_write_bytes
+from ..hub.files import atomic_write_bytes, write_json
 from ..lm.bundle import Bundle
+from ..lm.bundle_card import PICTURE_NAME, write_bundle_card
 from ..tokenizer.codes_dataset import CodesDataset
 from ..tokenizer.evaluation import evaluate_tokenizer
 from ..tokenizer.pixel_dataset import PixelDataset
-from .evaluate import prior_rates
+from ..tokenizer.tokenizer_card import EVALUATION_NAME
+from .evaluate_prior import prior_rates
 from .name_accuracy import measure_name_accuracy
 
 
@@ -72,8 +73,9 @@ def summarise(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_card(folder: Path, report: dict[str, Any], prompt: str) -> None:
-    """Gives the bundle its card with the measured figures, and the samples beside it."""
-    bundle = folder / "bundle"
-    atomic_write_bytes(bundle / "samples.png", (folder / "samples.png").read_bytes())
-    write_bundle_card(bundle, architecture="Qwen3ForCausalLM", prompt=prompt, figures=figures(report), has_picture=True)
+def write_card(folder: Path, bundle: Bundle, report: dict[str, Any], prompt: str) -> None:
+    """Gives the bundle its measured figures, the samples, and a card with both."""
+    place = folder / "bundle"
+    atomic_write_bytes(place / PICTURE_NAME, (folder / "samples.png").read_bytes())
+    write_json(place / EVALUATION_NAME, {"figures": figures(report)})
+    write_bundle_card(bundle, place, prompt=prompt)

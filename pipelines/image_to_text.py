@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from PIL import Image
 
-from ..hub.errors import InputError
 from ..lm.documents import image_to_text_prompt, images_to_ids
 from ..lm.sampler import Samples, SamplingConfig, sample, uniforms
-from ..tokenizer.decoding import decode_row
 from ..tokenizer.progress import progress_bar
-from ..tokenizer.rgb import to_rgb
 from .bundle_pipeline import BundlePipeline, check_positive
+from .picture_input import Picture, encode_pictures, open_pictures
 
 _MAX_NEW_TOKENS = 48
 """Text pieces of a caption when the caller names no limit."""
@@ -73,12 +69,9 @@ class ImageToTextPipeline(BundlePipeline):
             InputError: a file that cannot be read, no pictures, or an argument outside its range.
         """
         sampling = SamplingConfig(temperature=temperature, top_k=top_k, top_p=top_p)
-        pictures = [images] if isinstance(images, str | os.PathLike | Image.Image) else list(images)
-        if not pictures:
-            raise InputError("at least one picture is expected, got none")
         check_positive("batch_size", batch_size)
         check_positive("max_new_tokens", _MAX_NEW_TOKENS if max_new_tokens is None else max_new_tokens)
-        opened = [_open(picture, self.bundle.image_processor.background_colour) for picture in pictures]
+        opened = open_pictures(images, self.bundle.image_processor.background_colour)
         captions, bits = [], []
         with progress_bar("captions", len(opened), enabled=progress) as advance:
             for first in range(0, len(opened), batch_size):
@@ -91,14 +84,12 @@ class ImageToTextPipeline(BundlePipeline):
         return ImageToTextOutput(captions, torch.cat(bits))
 
     def _prompts(self, images: list[Image.Image]) -> list[list[int]]:
-        vocabulary, model = self.bundle.vocabulary, self.bundle.image_tokenizer
-        processor = self.bundle.image_processor
+        vocabulary, has_one_size = self.bundle.vocabulary, self.bundle.image_processor.do_resize
         prompts = []
-        for group in [images] if processor.do_resize else [[image] for image in images]:  # native sizes differ
-            pixel_values = processor(group, return_tensors="pt")["pixel_values"]
-            codes = tuple(level.cpu() for level in model.encode(pixel_values.to(model.device)))
-            size = vocabulary.size_of([level.shape[-2:] for level in codes])
-            prompts += [image_to_text_prompt(vocabulary, ids, size) for ids in images_to_ids(vocabulary, codes)]
+        for group in [images] if has_one_size else [[image] for image in images]:
+            encoded = encode_pictures(self.bundle, group)
+            ids = images_to_ids(vocabulary, encoded.codes)
+            prompts += [image_to_text_prompt(vocabulary, row, encoded.size) for row in ids]
         return prompts
 
     def _draw(
@@ -119,17 +110,3 @@ class ImageToTextPipeline(BundlePipeline):
             stop=lambda id_: id_ == vocabulary.eos_id,
             exclude=pictures,
         )
-
-
-Picture = Image.Image | str | os.PathLike[str]
-
-
-def _open(picture: Picture, background: tuple[int, int, int]) -> Image.Image:
-    try:
-        if isinstance(picture, Image.Image):
-            return to_rgb(picture, background)
-        if not Path(picture).is_file():
-            raise InputError("it is not a file")
-        return decode_row({"bytes": Path(picture).read_bytes(), "path": None}, background)
-    except (InputError, OSError) as error:  # PIL reads a file's pixels late, so an opened picture may fail as well
-        raise InputError(f"{picture} cannot be read as a picture: {error}") from error

@@ -13,6 +13,8 @@ import typer
 from ..hub.errors import InputError
 from ..hub.files import read_json_object
 from ..hub.repository import PushedRepository
+from ..lm.bundle_push import push_bundle
+from ..lm.vocabulary import VOCABULARY_FILE
 from ..tokenizer.adapter_config import AdaptedTokenizerConfig
 from ..tokenizer.codes_manifest import MANIFEST_NAME
 from ..tokenizer.codes_push import push_codes
@@ -44,23 +46,23 @@ def find_out(folder: Path, tokenizer: str | None = None) -> FoundFolder:
         tokenizer: of the codes, if it holds codes.
 
     Raises:
-        InputError: it holds a bundle, or nothing that pictogram made; or a tokenizer is given for something else.
+        InputError: it holds nothing that pictogram made, or a tokenizer is given for something else than codes.
     """
-    if (folder / "vocabulary.json").is_file():
-        raise InputError(f"{folder} holds a bundle, and bundles cannot be pushed yet")
     if (folder / MANIFEST_NAME).is_file():
         return FoundFolder("codes", partial(push_codes, folder, tokenizer=tokenizer))
     if tokenizer is not None:
         raise InputError(f"--tokenizer goes with a folder of codes; {folder} has no {MANIFEST_NAME}")
+    if (folder / VOCABULARY_FILE).is_file():
+        return FoundFolder("bundle", partial(push_bundle, folder))
     config = folder / "config.json"
     if config.is_file() and read_json_object(config).get("model_type") in _TOKENIZER_TYPES:
         return FoundFolder("image tokenizer", partial(push_image_tokenizer, folder))
-    what = "holds neither an image tokenizer nor finished codes" if folder.is_dir() else "is not a folder"
-    raise InputError(f"{folder} {what}; expected what train-tokenizer, import-tokenizer or tokenize made")
+    what = "holds no image tokenizer, finished codes or bundle" if folder.is_dir() else "is not a folder"
+    raise InputError(f"{folder} {what}; expected what train-tokenizer, import-tokenizer, tokenize or train-lm made")
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Folder of an image tokenizer or of codes.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of an image tokenizer, of codes, or of a bundle.")],
     repo: Annotated[str, typer.Option(help="Repository on the Hub, owner/name; made if missing.")],
     tokenizer: Annotated[
         str | None, typer.Option(help="Of codes: their image tokenizer, a folder or owner/name, for the card.")
@@ -70,7 +72,7 @@ def main(
     tag: Annotated[str | None, typer.Option(help="Name for the commit, such as v1.")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
-    """Put an image tokenizer or a dataset of codes on the Hub, with a card.
+    """Put an image tokenizer, a dataset of codes or a bundle on the Hub, with a card.
 
     Log in once with `hf auth login`, or set HF_TOKEN. A push that was cut off goes on when it is made again.
 

@@ -23,6 +23,7 @@ def test_every_example_is_tested():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "words_to_pictures.py",
         "codes_of_a_picture.py",
+        "extend_language_model.py",
         "read_codes.py",
         "stock_transformers.py",
     }
@@ -42,6 +43,14 @@ def test_read_codes(tmp_path):
     folder, tokenizer = str(tiny_chain.codes_folder()), str(tiny_chain.tokenizer_folder())
     lines = run("read_codes.py", folder, tokenizer, str(tmp_path / "codes.png")).splitlines()
     assert len(lines) == 1 + len(tiny_chain.GRIDS) and (tmp_path / "codes.png").exists()
+
+
+def test_extend_language_model(tmp_path):
+    folders = str(tiny_chain.codes_folder()), str(tiny_chain.tokenizer_folder()), str(tmp_path)
+    _, first, last = run("extend_language_model.py", *folders).splitlines()
+    assert float(last.split()[2]) < float(first.split()[2])
+    assert Image.open(tmp_path / "samples.png").size == (16, 16)
+    assert len(run("stock_transformers.py", str(tmp_path), "red <bos> apple").split()) == 5
 
 
 def test_stock_transformers_writes_one_code_per_place():

@@ -1,25 +1,14 @@
+import pytest
 import yaml
 
-from pictogram.hub.card import card_text, markdown_table, public_name, write_bundle_card
-
-
-def test_card_holds_the_figures_and_valid_metadata(tmp_path):
-    write_bundle_card(tmp_path, architecture="Qwen3ForCausalLM", prompt="red apple", figures={"PSNR, dB": "20.1"})
-    _, metadata, body = (tmp_path / "README.md").read_text(encoding="utf-8").split("---\n", 2)
-    assert yaml.safe_load(metadata)["pipeline_tag"] == "text-to-image"
-    assert "| PSNR, dB | 20.1 |" in body and 'pipeline("red apple"' in body
-    assert "samples.png" not in body
-
-
-def test_card_shows_the_picture_beside_it(tmp_path):
-    write_bundle_card(tmp_path, architecture="Qwen3ForCausalLM", prompt="a", figures={}, has_picture=True)
-    assert "](samples.png)" in (tmp_path / "README.md").read_text(encoding="utf-8")
-
-
-def test_a_prompt_with_quotes_or_lines_leaves_the_example_valid_python(tmp_path):
-    write_bundle_card(tmp_path, architecture="Qwen3ForCausalLM", prompt='say "hi"\n\\n', figures={})
-    code = (tmp_path / "README.md").read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
-    compile(code, "card", "exec")
+from pictogram.hub.card import (
+    card_text,
+    has_draft_card,
+    markdown_table,
+    public_name,
+    stage_card,
+    write_draft_card,
+)
 
 
 def test_metadata_comes_first_in_its_order_and_is_valid_yaml():
@@ -39,3 +28,28 @@ def test_paths_of_this_machine_stay_here(tmp_path):
     assert public_name(str(tmp_path / "photos")) == "photos"
     assert public_name("embedded") == "embedded"
     assert public_name("owner/name") == "owner/name"
+
+
+def test_a_draft_is_known_until_it_is_changed(tmp_path):
+    assert not has_draft_card(tmp_path)
+    write_draft_card(tmp_path, "# Title\n\n<!-- a note -->\n")
+    path = tmp_path / "README.md"
+    draft = path.read_bytes()
+    assert draft.startswith(b"# Title\n") and has_draft_card(tmp_path)
+    path.write_bytes(draft.replace(b"\n", b"\r\n"))
+    assert has_draft_card(tmp_path), "other line ends are no change"
+    for changed in (draft + b"More.\n", draft.replace(b"Title", b"My title"), b"# Mine\n", b"", b"\xff"):
+        path.write_bytes(changed)
+        assert not has_draft_card(tmp_path)
+
+
+@pytest.mark.parametrize("draft", [True, False])
+def test_a_card_of_the_folder_s_own_is_staged_and_a_draft_is_not(draft, tmp_path):
+    folder, staging = tmp_path / "folder", tmp_path / "staging"
+    folder.mkdir()
+    staging.mkdir()
+    write_draft_card(folder, "# Draft\n")
+    if not draft:
+        (folder / "README.md").write_text("# Mine\n")
+    stage_card(folder, staging, lambda: "# New\n")
+    assert (staging / "README.md").read_text() == ("# New\n" if draft else "# Mine\n")

@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,9 @@ from safetensors.torch import load_file, save_file
 from tiny_chain import bundle, bundle_folder, shared_bundle, tokenizer_folder
 
 from pictogram.hub.errors import InputError
-from pictogram.lm.bundle import Bundle
+from pictogram.hub.repository import DownloadedRepository
+from pictogram.lm import bundle as bundle_module
+from pictogram.lm.bundle import BUNDLE_PATTERNS, Bundle, bundle_files
 from pictogram.lm.order import ORDERS
 from pictogram.lm.text_tokenizer import TextTokenizer, train_text_tokenizer
 from pictogram.pipelines.text_to_image import TextToImagePipeline
@@ -50,19 +53,105 @@ def test_a_loaded_bundle_draws_the_same_pictures(order: str):
 
 def test_its_files_are_those_of_the_design():
     files = {str(path.relative_to(bundle_folder())) for path in bundle_folder().rglob("*") if path.is_file()}
-    assert files == {*NEEDED, "generation_config.json"}
+    assert files == {*NEEDED, "generation_config.json"} == {*bundle_files(bundle_folder())}
+    assert files <= {*BUNDLE_PATTERNS}
+
+
+def test_a_folder_has_its_path_for_a_name_and_no_revision(folder: Path, monkeypatch):
+    loaded = Bundle.from_pretrained(folder)
+    assert (loaded.name, loaded.revision) == (str(folder), None)
+    assert (shared_bundle().name, shared_bundle().revision) == ("", None)
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert Bundle.from_pretrained("~/bundle").name == "~/bundle"
+    with pytest.raises(InputError, match=r"a revision, 'v1', needs a name on the Hub, owner/name; got the folder"):
+        Bundle.from_pretrained(folder, "v1")
+
+
+def test_a_name_on_the_hub(folder: Path, monkeypatch):
+    asked = []
+
+    def download(repo_id, **options):
+        asked.append((repo_id, options))
+        return DownloadedRepository(folder, "1" * 40)
+
+    monkeypatch.setattr(bundle_module, "download_folder", download)
+    loaded = Bundle.from_pretrained("owner/name", "v1")
+    assert (loaded.name, loaded.revision) == ("owner/name", "1" * 40)
+    first = {"repo_type": "model", "revision": "v1", "allow_patterns": ["vocabulary.json"]}
+    assert asked == [
+        ("owner/name", first),
+        ("owner/name", first | {"revision": "1" * 40, "allow_patterns": BUNDLE_PATTERNS}),
+    ]
+    for path in ("name", "./owner/name", "a/b/c", "~/name", Path("owner/name")):
+        with pytest.raises(InputError, match="it is neither a folder nor a name on the Hub, owner/name"):
+            Bundle.from_pretrained(path)
+        with pytest.raises(InputError, match="it is neither a folder nor a name on the Hub, owner/name"):
+            Bundle.from_pretrained(path, "v1")
+    assert len(asked) == 2
+    (folder / "config.json").unlink()
+    with pytest.raises(InputError, match=r"owner/name is not a whole bundle: it lacks config\.json$"):
+        Bundle.from_pretrained("owner/name")
+    (folder / "vocabulary.json").unlink()
+    with pytest.raises(InputError, match=r"owner/name is not a whole bundle: it lacks vocabulary\.json$"):
+        Bundle.from_pretrained("owner/name")
+    assert len(asked) == 5, "nothing else is asked for where there is no vocabulary"
+
+
+def test_a_folder_wins_over_a_name(folder: Path, monkeypatch):
+    monkeypatch.setattr(bundle_module, "download_folder", lambda *_, **__: pytest.fail("the Hub was asked"))
+    monkeypatch.chdir(folder.parent)
+    shutil.copytree(folder, folder.parent / "owner" / "name")
+    assert Bundle.from_pretrained("owner/name").revision is None
+
+
+def shard(folder: Path) -> list[str]:
+    """Puts the weights into several files; returns their names."""
+    prior = Bundle.from_pretrained(folder).prior
+    (folder / "model.safetensors").unlink()
+    prior.save_pretrained(folder, max_shard_size="30KB")
+    return sorted(path.name for path in folder.glob("model-*.safetensors"))
+
+
+def test_weights_in_several_files(folder: Path):
+    before = Bundle.from_pretrained(folder).prior.state_dict()
+    shards = shard(folder)
+    assert len(shards) > 1
+    after = Bundle.from_pretrained(folder).prior.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before.keys() | after.keys())
+    assert {*bundle_files(folder)} == {*NEEDED, "generation_config.json", "model.safetensors.index.json", *shards} - {
+        "model.safetensors"
+    }
+    (folder / shards[1]).unlink()
+    assert refusal(folder).endswith(f"it lacks {shards[1]}")
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"weight_map": []}'])
+def test_a_damaged_index_is_refused(folder: Path, content: str):
+    shard(folder)
+    (folder / "model.safetensors.index.json").write_text(content)
+    refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["../model-1.safetensors", "model-../../x.safetensors", "/etc/passwd", "model.bin", 3])
+def test_an_index_cannot_lead_out_of_the_folder(folder: Path, name: object):
+    shard(folder)
+    index = folder / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    content["weight_map"]["lm_head.weight"] = name
+    index.write_text(json.dumps(content))
+    assert "to model-*.safetensors" in refusal(folder)
 
 
 @pytest.mark.parametrize("name", NEEDED)
 def test_a_missing_file_is_named(folder: Path, name: str):
     (folder / name).unlink()
-    assert f"lacks {Path(name).name}" in refusal(folder)
+    assert f"lacks {name}" in refusal(folder)
 
 
 def test_missing_folders_are_named(folder: Path):
     shutil.rmtree(folder / "image_tokenizer")
-    assert "lacks image_tokenizer/" in refusal(folder)
-    assert refusal(folder / "nowhere").endswith("is not a whole bundle: it is not a folder")
+    assert "lacks image_tokenizer/config.json, image_tokenizer/" in refusal(folder)
+    assert "nowhere is not a whole bundle: it is neither a folder nor a name on the Hub" in refusal(folder / "nowhere")
     (folder.parent / "empty").mkdir()
     assert "lacks config.json, " in refusal(folder.parent / "empty")
 

@@ -8,7 +8,8 @@ from datasets import Dataset
 from tiny_chain import codes_folder, shared_bundle, text_tokenizer
 
 from pictogram.hub.errors import InputError
-from pictogram.lm.data import IGNORED, DocumentBatches, DocumentMix, collate
+from pictogram.lm.code_documents import CodeDocuments, DocumentMix
+from pictogram.lm.data import IGNORED, DocumentBatches, collate
 from pictogram.lm.documents import image_to_text, images_to_ids, parse_document, text_to_image, unconditional
 from pictogram.lm.order import ORDERS
 from pictogram.tokenizer.batches import process_slice
@@ -19,7 +20,8 @@ CODES = load_codes(codes_folder())
 
 def batches(batch_size: int = 4, order: str = "level", codes: CodesDataset = CODES, **mix: float) -> DocumentBatches:
     vocabulary = shared_bundle(order).vocabulary
-    return DocumentBatches(codes, text_tokenizer(), vocabulary, mix=DocumentMix(**mix), batch_size=batch_size, seed=3)
+    source = CodeDocuments(codes, text_tokenizer(), vocabulary, mix=DocumentMix(**mix), max_length=64)
+    return DocumentBatches(source, pad_id=vocabulary.pad_id, batch_size=batch_size, seed=3)
 
 
 def documents(source: DocumentBatches, steps: range) -> list[list[int]]:
@@ -58,7 +60,7 @@ def test_documents_are_those_of_the_builders(order: str):
         kind = [tuple(document) in layout for layout in (no_words, words_first, picture_first)].index(True)
         seen[kind] += 1
         parse_document(grammar, document)
-        assert len(document) <= source.max_length
+        assert len(document) <= 64
     assert min(seen) > 10
 
 
@@ -75,9 +77,7 @@ def test_a_batch_is_a_pure_function_of_seed_and_step():
     for step in (70, 3, 0, 70):
         assert torch.equal(first.batch(step).input_ids, second.batch(step).input_ids)
         assert torch.equal(first.batch(step).labels, batches().batch(step).labels)
-    other = DocumentBatches(
-        CODES, text_tokenizer(), shared_bundle().vocabulary, mix=DocumentMix(), batch_size=4, seed=4
-    )
+    other = DocumentBatches(first.source, pad_id=first.pad_id, batch_size=4, seed=4)
     assert documents(other, range(8)) != documents(first, range(8))
 
 
@@ -122,7 +122,7 @@ def test_each_caption_of_a_picture_has_its_turn():
     captions = ["one", "two", "three"]
     source = batches(codes=with_captions([captions]), image_to_text=0.0, caption_dropout=0.0)
     counts = Counter(
-        text_tokenizer().decode(document[1 : document.index(source.vocabulary.image_start_id("2x2"))])
+        text_tokenizer().decode(document[1 : document.index(shared_bundle().vocabulary.image_start_id("2x2"))])
         for document in documents(source, range(64))
     )
     assert set(counts) == set(captions)

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, Qwen3Config
 
 from pictogram.hub.errors import InputError
 from pictogram.lm.documents import text_to_image_prompt
-from pictogram.lm.joint_tokenizer import joint_tokenizer, save_joint_tokenizer
+from pictogram.lm.joint_tokenizer import joint_tokenizer, load_text_tokenizer, save_joint_tokenizer, text_files
 from pictogram.lm.segments import Segment
 from pictogram.lm.text_tokenizer import SPACE_SYMBOL, TextTokenizer, train_text_tokenizer
 from pictogram.lm.vocabulary import JointVocabulary
@@ -165,3 +165,16 @@ def test_another_text_tokenizer_is_refused():
     vocabulary = JointVocabulary.from_scratch(TEXT.vocab_size + 1, [4], [((1, 1),)])
     with pytest.raises(InputError, match=f"has {TEXT.vocab_size} pieces, but the vocabulary has {TEXT.vocab_size + 1}"):
         joint_tokenizer(TEXT, vocabulary)
+
+
+def test_the_vocabulary_says_where_the_text_tokenizer_lies(directory: Path, tmp_path):
+    loaded = load_text_tokenizer(VOCABULARY, directory)
+    assert isinstance(loaded, TextTokenizer) and loaded.model == TEXT.model
+    assert text_files(directory) == ["tokenizer.model"] == text_files(tmp_path / "nowhere")
+    elsewhere = replace(VOCABULARY, text_file="tokenizer.json")
+    assert load_text_tokenizer(elsewhere, directory).encode("grinning face") == TEXT.encode("grinning face")
+    elsewhere.save(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    assert text_files(tmp_path) == ["chat_template.jinja"]
+    with pytest.raises(InputError, match=r"TextTokenizer does not lie in the vocabulary's text_file, tokenizer\.json"):
+        save_joint_tokenizer(TEXT, elsewhere, tmp_path)

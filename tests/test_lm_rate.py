@@ -8,7 +8,8 @@ from pictogram.hub.errors import InputError
 from pictogram.lm.documents import build_document, image_to_text, images_to_ids, text_to_image, unconditional
 from pictogram.lm.grammar import KIND_CONTROL, KIND_LEVEL, KIND_TEXT
 from pictogram.lm.order import ORDERS
-from pictogram.lm.rate import measure_rate
+from pictogram.lm.rate import TOKENS_AT_ONCE, length_batches, measure_rate, score_documents
+from pictogram.lm.token_bits import TokenScorer
 
 WORDS = ["red apple", "a longer caption with many words", "", "日本の旗", "x"]
 
@@ -81,6 +82,47 @@ def test_a_uniform_model_spends_the_logarithm_of_the_choices():
     assert rate.illegal_bits == pytest.approx(
         (len(document) - 1) * math.log2(vocab_size) - rate.text_bits - rate.image_bits - rate.control_bits
     )
+
+
+def test_documents_keep_their_order_and_their_parts():
+    bundle, all_documents = shared_bundle(), some_documents()
+    scorer = TokenScorer(bundle.prior, bundle.grammar)
+    done: list[int] = []
+    together = score_documents(scorer, all_documents, batch_size=4, progress=done.append)
+    assert sum(done) == len(all_documents) and max(done) == 4
+    for row, document in enumerate(all_documents):
+        alone = score_documents(scorer, [document])
+        for name in ("text", "control", "levels", "caption", "illegal", "layout"):
+            assert torch.allclose(getattr(together, name)[row], getattr(alone, name)[0], rtol=1e-5, atol=1e-4)
+    rate = measure_rate(bundle.prior, bundle.grammar, all_documents)
+    assert rate.text_bits + rate.control_bits == pytest.approx(float((together.caption + together.layout).mean()))
+
+
+def test_captions_do_not_pay_for_the_choice_of_a_layout():
+    bundle = shared_bundle()
+    model, documents = prior(bundle.vocabulary), some_documents()
+    with torch.no_grad():
+        output_weights(model).zero_()
+    bits = score_documents(TokenScorer(model, bundle.grammar), documents)
+    num_text = len(bundle.vocabulary.text_range)
+    free = math.log2(num_text + 3)  # text, an image, <null> or <eos>
+    for row, words in enumerate([*WORDS, *WORDS, ""]):
+        length = len(text_tokenizer().encode(words))
+        # The first piece is one of the texts, the others and the end one of the texts or the end.
+        expected = math.log2(num_text) + length * math.log2(num_text + 1) if length else 0
+        assert float(bits.caption[row]) == pytest.approx(expected)
+        # Pieces and <image> and <eos>, or <null> or <image> and <eos>, by the grammar.
+        assert float(bits.caption[row] + bits.layout[row]) == pytest.approx((length + 2) * free)
+
+
+def test_batches_have_rows_of_like_length_and_few_tokens():
+    lengths = torch.randint(1, 900, (200,), generator=torch.Generator().manual_seed(0)).tolist()
+    batches = list(length_batches(lengths))
+    assert sorted(row for batch in batches for row in batch) == list(range(200))
+    assert [lengths[row] for batch in batches for row in batch] == sorted(lengths)
+    assert all(max(lengths[row] for row in batch) * len(batch) <= TOKENS_AT_ONCE for batch in batches)
+    assert [len(batch) for batch in length_batches(lengths, 60)] == [60, 60, 60, 20]
+    assert list(length_batches([5 * TOKENS_AT_ONCE, 3 * TOKENS_AT_ONCE])) == [[1], [0]]
 
 
 def test_nothing_and_broken_documents_are_refused():

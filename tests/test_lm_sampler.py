@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from tiny_chain import bundle_folder, prior, shared_bundle, text_tokenizer
+from tiny_draws import reference_truncation
 from transformers import LogitsProcessorList
 
 from pictogram.hub.errors import InputError
@@ -15,7 +16,7 @@ from pictogram.lm.grammar import Grammar
 from pictogram.lm.order import ORDERS
 from pictogram.lm.processor import GrammarLogitsProcessor
 from pictogram.lm.rate import measure_rate
-from pictogram.lm.sampler import Samples, SamplingConfig, draw, sample, uniforms
+from pictogram.lm.sampler import Samples, SamplingConfig, sample, uniforms
 
 NUM_CODES = 5
 WORDS = ["red apple", "", "grinning face", "日本の旗"]
@@ -141,18 +142,6 @@ def test_a_stranger_without_this_package_gets_the_same_greedy_tokens(tmp_path):
         assert found["length"] == found["vocab_size"] == shared_bundle(order).vocabulary.vocab_size
         drawn = draw_pictures(order, words, GREEDY).token_ids
         assert [ids[: len(row)] for ids, row in zip(drawn, found["rows"], strict=True)] == found["rows"]
-
-
-def reference_truncation(chances: list[float], sampling: SamplingConfig) -> list[float]:
-    """Top-k and top-p by plain counting; of equal chances the lower id counts first."""
-    ranked = sorted(range(len(chances)), key=lambda column: (-chances[column], column))
-    kept = [0.0] * len(chances)
-    before = 0.0
-    for rank, column in enumerate(ranked):
-        if (not sampling.top_k or rank < sampling.top_k) and (sampling.top_p == 1 or before < sampling.top_p):
-            kept[column] = chances[column]
-        before += chances[column]
-    return kept
 
 
 def reference_sample(
@@ -288,84 +277,3 @@ def test_illegal_prompts_are_refused_and_none_gives_none():
     with pytest.raises(InputError, match="where <bos> is expected"):
         sample(bundle.prior, bundle.grammar, [[5]], uniforms([0], 5), SamplingConfig(), stop=never)
     assert sample(bundle.prior, bundle.grammar, [], uniforms([], 5), SamplingConfig(), stop=never).token_ids == []
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"temperature": -0.1},
-        {"temperature": math.inf},
-        {"temperature": math.nan},
-        {"top_k": -1},
-        {"top_p": 0.0},
-        {"top_p": 1.1},
-        {"top_p": math.nan},
-        {"guidance_scale": -1.0},
-        {"guidance_scale": math.inf},
-    ],
-    ids=str,
-)
-def test_values_outside_their_range_are_refused(options):
-    with pytest.raises(InputError, match=f"{next(iter(options))} must be"):
-        SamplingConfig(**options)
-
-
-def test_uniforms_depend_on_their_seed_alone():
-    assert torch.equal(uniforms([3, 4], 6)[1], uniforms([4], 6)[0])
-    assert torch.equal(uniforms([3], 6)[0, :2], uniforms([3], 2)[0])
-    for seed in (-1, 2**63):
-        with pytest.raises(InputError, match="seeds must be 0 or more"):
-            uniforms([seed], 1)
-
-
-# draw
-
-
-def test_the_ends_of_the_range_of_uniform_numbers():
-    scores = torch.tensor([[-torch.inf, 0.0, -torch.inf, 1.0, -torch.inf]])
-    just_below_1 = math.nextafter(1.0, 0.0)
-    assert draw(scores, torch.tensor([0.0], dtype=torch.float64), SamplingConfig()).tolist() == [1]
-    assert draw(scores, torch.tensor([just_below_1], dtype=torch.float64), SamplingConfig()).tolist() == [3]
-    many = torch.linspace(0, 1, 1001, dtype=torch.float64)[:-1]
-    wide = torch.randn(1, 300, generator=torch.Generator().manual_seed(0)).expand(len(many), -1) * 20
-    assert draw(wide, many, SamplingConfig()).diff().min() >= 0  # the inverse of a distribution function never falls
-
-
-def test_draws_follow_the_distribution():
-    chances = torch.tensor([0.5, 0.25, 0.125, 0.1, 0.025], dtype=torch.float64)
-    count = 20000
-    uniform = uniforms([0], count)[0]
-    drawn = draw(chances.log().expand(count, -1), uniform, SamplingConfig())
-    expected = chances * count
-    chi_square = ((torch.bincount(drawn, minlength=5) - expected) ** 2 / expected).sum()
-    assert chi_square < 13.3  # the 99 % point at 4 degrees of freedom
-    sharper = draw(chances.log().expand(count, -1), uniform, SamplingConfig(temperature=0.5))
-    expected = chances**2 / (chances**2).sum() * count
-    assert ((torch.bincount(sharper, minlength=5) - expected) ** 2 / expected).sum() < 13.3
-
-
-def test_temperature_0_takes_the_first_of_the_largest():
-    scores = torch.tensor([[1.0, 3.0, 3.0], [2.0, 2.0, 1.0]])
-    assert draw(scores, torch.tensor([0.9, 0.9]), GREEDY).tolist() == [1, 0]
-
-
-@pytest.mark.parametrize("top_k", [0, 1, 2, 3, 6, 9])
-@pytest.mark.parametrize("top_p", [1.0, 0.05, 0.25, 0.5, 0.75, 0.8, 0.999])
-def test_truncation_against_plain_counting(top_k: int, top_p: float):
-    sampling = SamplingConfig(top_k=top_k, top_p=top_p)
-    uniform = torch.linspace(0, 1, 129, dtype=torch.float64)[:-1]
-    rows = [
-        [0.25, 0.25, 0.25, 0.25],  # ties everywhere
-        [0.125, 0.5, 0.125, 0.25],
-        [0.0, 0.5, 0.0, 0.5],
-        torch.rand(7, generator=torch.Generator().manual_seed(1)).double().softmax(0).tolist(),
-    ]
-    for chances in rows:
-        scores = torch.tensor(chances, dtype=torch.float64).log().expand(len(uniform), -1)
-        exact = scores[0].softmax(0).tolist()
-        kept = torch.tensor(reference_truncation(exact, sampling), dtype=torch.float64)
-        drawn = draw(scores, uniform, sampling)
-        assert set(drawn.tolist()) <= set(kept.nonzero().flatten().tolist())
-        cumulative = kept.cumsum(0)
-        expected = torch.searchsorted(cumulative, uniform * cumulative[-1], right=True)
-        assert torch.equal(drawn, expected)

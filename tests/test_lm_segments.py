@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import pytest
 
 from pictogram.hub.errors import InputError
-from pictogram.lm.segments import CONTROL_TOKENS, Segment, check_segments, image_start_token, image_token
+from pictogram.lm.segments import CONTROL_TOKENS, Segment, check_segments, id_runs, image_start_token, image_token
 
 TEXT = Segment("text", 0, 300)
 CONTROL = Segment("control", 300, 5, tokens=CONTROL_TOKENS)
 LEVELS = [Segment("image", 305, 6, level=0, first_code=0), Segment("image", 311, 9, level=1, first_code=0)]
+HOLES = Segment("text", 0, 300, reserved=((0, 3), (7, 1), (290, 10)))
 GROWN = Segment("image", 320, 2, level=0, first_code=6)
 SIZE = Segment("control", 322, 1, tokens=("<image 2x2>",))
 
@@ -16,7 +19,7 @@ def test_token_strings():
     assert image_token(3, 123456) == "<|3:123456|>"
 
 
-@pytest.mark.parametrize("segment", [TEXT, CONTROL, *LEVELS, GROWN, SIZE], ids=lambda segment: segment.kind)
+@pytest.mark.parametrize("segment", [TEXT, HOLES, CONTROL, *LEVELS, GROWN, SIZE], ids=lambda segment: segment.kind)
 def test_segments_return_from_json(segment: Segment):
     assert Segment.from_json(segment.to_json()) == segment
     assert segment.stop == segment.start + segment.count
@@ -24,6 +27,7 @@ def test_segments_return_from_json(segment: Segment):
 
 def test_json_holds_only_what_its_kind_has():
     assert TEXT.to_json() == {"kind": "text", "start": 0, "count": 300}
+    assert HOLES.to_json() == TEXT.to_json() | {"reserved": [[0, 3], [7, 1], [290, 10]]}
     assert GROWN.to_json() == {"kind": "image", "start": 320, "count": 2, "level": 0, "first_code": 6}
     assert SIZE.to_json() == {"kind": "control", "start": 322, "count": 1, "ids": {"<image 2x2>": 322}}
 
@@ -33,6 +37,7 @@ def test_json_holds_only_what_its_kind_has():
     [
         ({"kind": "text", "start": 0, "count": "9"}, "must hold whole numbers"),
         ({"kind": "text", "start": 0, "count": True}, "must hold whole numbers"),
+        ({"kind": "text", "start": 0, "count": 9, "reserved": [[0, 1.0]]}, "must hold whole numbers"),
         ({"kind": "image", "start": 0, "count": 9, "level": 0.0, "first_code": 0}, "must hold whole numbers"),
         ({"kind": "control", "start": 7, "count": 2, "ids": {"<a>": 7, "<b>": 9}}, "do not count up from 7"),
     ],
@@ -67,3 +72,24 @@ def test_whole_layouts_pass():
 def test_layouts_with_gaps_or_strangers_are_refused(segments: list[Segment], message: str):
     with pytest.raises(InputError, match=message):
         check_segments(segments)
+
+
+def test_runs_of_ids():
+    assert id_runs([]) == ()
+    assert id_runs({299, 0, 2, 1, 7}) == ((0, 3), (7, 1), (299, 1))
+
+
+def test_reserved_ids_of_the_text():
+    check_segments([HOLES, CONTROL, *LEVELS])
+
+
+@pytest.mark.parametrize("runs", [[(5, 0)], [(-1, 2)], [(298, 3)], [(7, 1), (0, 3)], [(0, 3), (2, 2)], [(0, 300)]])
+def test_reserved_ids_that_cannot_be_are_refused(runs: list[tuple[int, int]]):
+    segment = Segment("text", 0, 300, reserved=tuple(runs))
+    with pytest.raises(InputError, match="expected ascending runs"):
+        check_segments([segment, CONTROL, *LEVELS])
+
+
+def test_only_text_has_reserved_ids():
+    with pytest.raises(InputError, match="only the text segment has reserved ids"):
+        check_segments([TEXT, replace(CONTROL, reserved=((300, 1),)), *LEVELS])

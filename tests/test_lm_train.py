@@ -8,17 +8,34 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_chain import codes_folder, image_tokenizer, pictures, processor, tokenizer_folder
+from tiny_chain import (
+    bundle_folder,
+    codes_folder,
+    image_tokenizer,
+    pictures,
+    processor,
+    shared_bundle,
+    tokenizer_folder,
+)
+from tiny_language_models import TOKENIZERS, language_model
 
 from pictogram.hub.errors import InputError
 from pictogram.lm import train as module
 from pictogram.lm.bundle import Bundle
+from pictogram.lm.document_dataset import load_documents, write_documents
+from pictogram.lm.documents import ImageSegment, TextSegment, build_document, images_to_ids, text_to_image
+from pictogram.lm.extend import extend_language_model
 from pictogram.lm.model import PRIOR_SIZES, PriorSize
+from pictogram.lm.rate import measure_rate
+from pictogram.lm.sampler import SamplingConfig, sample, uniforms
 from pictogram.lm.train import PriorTrainingConfig, run_training, train_prior
+from pictogram.lm.training_rows import open_rows
 from pictogram.pipelines.tokenize import tokenize
 from pictogram.pipelines.tokenize_job import TokenizeConfig
 from pictogram.tokenizer.batches import process_slice
+from pictogram.tokenizer.codes_dataset import load_codes
 from pictogram.tokenizer.command_line import run_command
+from pictogram.tokenizer.loading import load_image_tokenizer
 
 RESULTS = (
     "model.safetensors",
@@ -48,6 +65,17 @@ def config(output: Path, **changes) -> PriorTrainingConfig:
         log_every=3,
     )
     return PriorTrainingConfig(**{**options, **changes})
+
+
+def cli_arguments(settings: PriorTrainingConfig) -> list[str]:
+    arguments: list[str] = []
+    for name, value in dataclasses.asdict(settings).items():
+        flag = "from" if name == "from_bundle" else name.replace("_", "-")
+        if isinstance(value, bool):
+            arguments.append(f"--{flag}" if value else f"--no-{flag}")
+        elif value != "":
+            arguments += [f"--{flag}", str(value)]
+    return arguments
 
 
 def results(folder: Path) -> dict[str, bytes]:
@@ -137,6 +165,162 @@ def test_metrics_tell_text_and_every_level_apart(trained: Path):
     assert result == {"bundle": str(trained), "steps": 12, "seed": 0, "last": lines[-1]}
 
 
+VARIANTS = {
+    "muon": dict(optimizer="muon"),
+    "dropout": dict(dropout=0.2),
+    "micro-batches": dict(micro_batch_size=3),
+    "checkpointing": dict(gradient_checkpointing=True),
+    "streaming": dict(streaming=True),
+    "pyramid, tied, grouped": dict(order="pyramid", size="two heads", num_key_value_heads=2, tie_word_embeddings=True),
+    "held out": dict(holdout_share=0.3, eval_every=4),
+}
+
+
+def interrupted(settings: PriorTrainingConfig, monkeypatch, last_step: int) -> None:
+    step = module._Trainer._step
+
+    def failing(self, number):
+        if number == last_step:
+            raise KeyboardInterrupt
+        return step(self, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module._Trainer, "_step", failing)
+        with pytest.raises(KeyboardInterrupt):
+            train_prior(settings)
+
+
+@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
+def test_every_way_to_train_goes_on_with_the_same_bytes(options, tmp_path, monkeypatch):
+    monkeypatch.setitem(PRIOR_SIZES, "two heads", PriorSize(128, 1, 64))
+    train_prior(config(tmp_path / "whole", **options))
+    interrupted(config(tmp_path / "parts", **options), monkeypatch, last_step=7)
+    train_prior(config(tmp_path / "parts", **options))
+    assert results(tmp_path / "parts") == results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("options", [dict(micro_batch_size=3), dict(gradient_checkpointing=True)], ids=str)
+def test_what_saves_memory_changes_rounding_only(trained: Path, tmp_path, options):
+    train_prior(config(tmp_path / "bundle", **options))
+    for found, expected in zip(metrics(tmp_path / "bundle"), metrics(trained), strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_streamed_shards_train_like_mapped_ones(trained: Path, tmp_path):
+    train_prior(config(tmp_path / "bundle", streaming=True))  # all shards fit into the pool, so the order is the same
+    streamed = results(tmp_path / "bundle")
+    assert {name: streamed[name] == value for name, value in results(trained).items()} == dict.fromkeys(RESULTS, True)
+
+
+def test_rows_that_are_held_out_are_scored_and_not_learned(tmp_path):
+    train_prior(config(tmp_path / "held", holdout_share=0.3, eval_every=4, num_steps=12, log_every=6))
+    lines = metrics(tmp_path / "held")
+    assert [line["step"] for line in lines] == [4, 6, 8, 12]
+    assert ["eval_bits_per_image" in line for line in lines] == [True, False, True, True]
+    last = lines[-1]
+    assert last["eval_bits_per_image"] == pytest.approx(last["eval_level_0_bits"] + last["eval_level_1_bits"])
+    assert last["eval_text_bits"] > 0
+    rows = open_rows(config(tmp_path / "x", holdout_share=0.3))
+    assert rows.scored is not None
+    assert 0 < sum(rows.scored.shard_sizes) < 16
+    assert sum(rows.scored.shard_sizes) + sum(rows.trained.shard_sizes) == 16
+
+
+def test_scores_are_the_rate_of_the_saved_prior(tmp_path):
+    settings = config(tmp_path / "held", eval_split="train", image_to_text=0.0)
+    bundle, codes = train_prior(settings), load_codes(codes_folder())
+    vocabulary = bundle.vocabulary
+    ids = images_to_ids(vocabulary, codes.codes(range(16)))
+    documents = [
+        text_to_image(vocabulary, bundle.text_tokenizer.encode(codes.captions(row)[0]), ids[row], "2x2")
+        for row in range(16)
+    ]
+    rate = measure_rate(bundle.prior, bundle.grammar, documents)
+    last = metrics(tmp_path / "held")[-1]
+    assert last["eval_bits_per_image"] == pytest.approx(rate.image_bits, rel=1e-5)
+
+
+def two_picture_documents(folder: Path) -> None:
+    """Each picture and its copy, which is what can be learned."""
+    vocabulary, text = shared_bundle().vocabulary, shared_bundle().text_tokenizer
+    ids = images_to_ids(vocabulary, load_codes(codes_folder()).codes(range(16))).tolist()
+    again = TextSegment(tuple(text.encode("again")))
+    for split, rows in (("train", range(16)), ("test", range(4))):
+        pictures = [ImageSegment(tuple(ids[row]), "2x2") for row in rows]
+        documents = [build_document(vocabulary, [picture, again, picture]) for picture in pictures]
+        write_documents(documents, folder, vocabulary, text, split=split)
+
+
+def test_documents_with_two_pictures_train_and_sample(tmp_path):
+    two_picture_documents(tmp_path / "documents")
+    options = dict(documents=str(tmp_path / "documents"), codes="nowhere", eval_split="test", eval_every=50)
+    bundle = train_prior(config(tmp_path / "bundle", num_steps=200, learning_rate=1e-2, **options))
+    lines = metrics(tmp_path / "bundle")
+    scores = [line["eval_bits_per_document"] for line in lines if "eval_bits_per_document" in line]
+    assert scores[-1] < 0.5 * scores[0]
+    document = load_documents(tmp_path / "documents").documents([0])[0]
+    start = bundle.vocabulary.image_start_id("2x2")
+    second = len(document) - 1 - document[::-1].index(start) + 1
+    drawn = sample(
+        bundle.prior,
+        bundle.grammar,
+        [document[:second]],
+        uniforms([0], 5),
+        SamplingConfig(temperature=0),
+        stop=lambda _: False,
+    )
+    assert drawn.token_ids[0] == document[1 + document.index(start) :][:5]  # the copy of the first picture
+
+
+def test_documents_in_another_vocabulary_or_of_another_tokenizer_are_refused(tmp_path):
+    two_picture_documents(tmp_path / "documents")
+    options = dict(documents=str(tmp_path / "documents"))
+    with pytest.raises(InputError, match="is not written in the vocabulary of"):
+        train_prior(config(tmp_path / "a", from_bundle=str(bundle_folder("pyramid")), **options))
+    with pytest.raises(InputError, match="holds codes of image tokenizer"):
+        train_prior(config(tmp_path / "b", tokenizer=str(tokenizer_folder(1)), **options))
+    with pytest.raises(InputError, match="holdout_share and streaming go with codes"):
+        config(tmp_path / "c", holdout_share=0.5, **options)
+
+
+def test_a_trained_bundle_is_gone_on_from(trained: Path, tmp_path):
+    options = dict(from_bundle=str(trained), num_steps=4, learning_rate=1e-4, warmup_steps=0)
+    bundle = train_prior(config(tmp_path / "more", tokenizer="nowhere", **options))
+    before = Bundle.from_pretrained(trained)
+    assert bundle.vocabulary == before.vocabulary
+    change = [
+        float((new - old).detach().abs().max())
+        for new, old in zip(bundle.prior.parameters(), before.prior.parameters(), strict=True)
+    ]
+    assert 0 < max(change) < 1e-2
+    with pytest.raises(InputError, match="run with other settings"):  # another start is another run
+        train_prior(config(tmp_path / "more", **{**options, "from_bundle": str(tmp_path / "more")}))
+
+
+def test_adapters_leave_everything_else_alone(trained: Path, tmp_path):
+    bundle = train_prior(config(tmp_path / "lora", from_bundle=str(trained), lora_rank=2, num_steps=4))
+    before, after = Bundle.from_pretrained(trained).prior.state_dict(), bundle.prior.state_dict()
+    assert before.keys() == after.keys()
+    num_text = len(bundle.vocabulary.text_range)
+    for name, value in before.items():
+        if name in ("model.embed_tokens.weight", "lm_head.weight"):
+            assert torch.equal(after[name][:num_text], value[:num_text])
+            assert not torch.equal(after[name][num_text:], value[num_text:])
+        else:
+            assert torch.equal(after[name], value) == ("norm" in name), name
+
+
+def test_an_extended_language_model_is_trained_like_any_bundle(tmp_path):
+    extended = extend_language_model(
+        language_model("llama"), TOKENIZERS["llama2"](), load_image_tokenizer(tokenizer_folder())
+    )
+    extended.save_pretrained(tmp_path / "extended")
+    options = dict(from_bundle=str(tmp_path / "extended"), num_steps=30, learning_rate=1e-2, log_every=1)
+    train_prior(config(tmp_path / "bundle", **options))
+    losses = [line["loss"] for line in metrics(tmp_path / "bundle")]
+    assert losses[-1] < 0.8 * losses[0]
+
+
 def test_the_loss_falls_on_what_can_be_learned_by_heart(tmp_path):
     train_prior(config(tmp_path / "bundle", num_steps=120, learning_rate=1e-2, log_every=1, batch_size=16))
     losses = [line["loss"] for line in metrics(tmp_path / "bundle")]
@@ -145,12 +329,7 @@ def test_the_loss_falls_on_what_can_be_learned_by_heart(tmp_path):
 
 def test_two_processes_give_the_losses_of_one(tmp_path):
     settings = config(tmp_path / "two", size="pico", num_steps=20, log_every=1, checkpoint_every=100)
-    arguments = [
-        part
-        for name, value in dataclasses.asdict(settings).items()
-        if value != ""
-        for part in (f"--{name.replace('_', '-')}", str(value))
-    ]
+    arguments = cli_arguments(settings)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [*launch, "-m", "pictogram.lm.train", *arguments, "--json"]
     ran = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
@@ -186,6 +365,12 @@ def test_pictures_of_several_sizes_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
+        ("micro_batch_size", -1, "micro_batch_size must be at least 0"),
+        ("dropout", 1.0, "dropout must be at most 0.9"),
+        ("optimizer", "sgd", "optimizer must be one of adamw, muon, got 'sgd'"),
+        ("holdout_share", 1.0, "holdout_share must be below 1"),
+        ("lora_rank", 4, "give one with --from"),
+        ("num_key_value_heads", 0, "num_key_value_heads must be at least 1"),
         ("num_steps", 0, "num_steps must be at least 1, got 0"),
         ("batch_size", 0, "batch_size must be at least 1"),
         ("learning_rate", 0.0, "learning_rate must be above 0"),
@@ -202,7 +387,7 @@ def test_pictures_of_several_sizes_are_refused(tmp_path):
         ("caption_dropout", -0.1, "caption_dropout must be at least 0"),
         ("order", "zigzag", "order must be one of level, pyramid, got 'zigzag'"),
         ("size", "giant", "size must be one of .*nano.*, got 'giant'"),
-        ("mixed_precision", "fp8", "mixed_precision must be one of no, fp16, bf16, got 'fp8'"),
+        ("mixed_precision", "fp8", "mixed_precision must be one of auto, no, fp16, bf16, got 'fp8'"),
         ("trackers", "paper", "trackers must be among .*tensorboard.*, got 'paper'"),
     ],
 )
@@ -232,6 +417,6 @@ def test_help_lists_every_option(monkeypatch, capsys):
     text = capsys.readouterr().out
     assert "Example: pictogram train-lm" in text
     for field in dataclasses.fields(PriorTrainingConfig):
-        assert f"--{field.name.replace('_', '-')}" in text
+        assert (field.metadata["flag"] or f"--{field.name.replace('_', '-')}") in text
         assert field.metadata["help"][:30] in text
     assert "--json" in text

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pictogram.hub.errors import InputError
-from pictogram.lm.vocabulary import JointVocabulary, size_name
+from pictogram.lm.vocabulary import JointVocabulary
 
 SMALL = ((1, 1), (2, 2), (4, 4))
 WIDE = ((1, 1), (2, 4), (4, 8))
@@ -74,15 +74,23 @@ def test_tokens_are_distinct_and_one_per_id(vocabulary: JointVocabulary):
     assert "outside" in grown.describe(-1)
 
 
-@pytest.mark.parametrize(
-    ("grids", "name"),
-    [(SMALL, "2x2"), (WIDE, "2x4"), (((1, 1),), "1x1"), (((1, 1), (1, 1)), "1x1"), (((3, 5),), "3x5")],
-)
-def test_a_size_is_named_by_its_coarsest_spatial_grid(grids, name):
-    assert size_name(grids) == name
-    vocabulary = JointVocabulary.from_scratch(1, [2] * len(grids), [grids])
-    assert vocabulary.size_of(grids) == name
-    assert vocabulary.grids(name) == grids
+def test_reserved_ids_are_no_text(tmp_path):
+    vocabulary = JointVocabulary.from_scratch(
+        300, [4, 6, 8], [SMALL], text_file="tokenizer.json", reserved_text_ids=[298, 0, 299]
+    )
+    assert vocabulary.reserved_text_ids == {0, 298, 299} and vocabulary.text_range == range(300)
+    assert [vocabulary.is_text(id_) for id_ in (0, 1, 297, 298, 299, 300)] == [False, True, True, False, False, False]
+    assert (vocabulary.describe(0), vocabulary.describe(1)) == ("id 0 (reserved)", "id 1 (text)")
+    grown = vocabulary.add_codes(0, 3).add_size(WIDE)
+    assert (grown.reserved_text_ids, grown.text_file) == (vocabulary.reserved_text_ids, "tokenizer.json")
+    grown.save(tmp_path)
+    assert JointVocabulary.load(tmp_path) == grown
+
+
+def test_files_from_before_there_were_text_files_load(vocabulary: JointVocabulary):
+    content = vocabulary.to_json()
+    assert content.pop("text_file") == "tokenizer.model" and "reserved" not in content["segments"][0]
+    assert JointVocabulary.from_json(content) == vocabulary
 
 
 @pytest.mark.parametrize("order", ["level", "pyramid"])
@@ -139,6 +147,9 @@ def _set(*path_and_value):
         (_set("segments", 1, "ids", "<pad>", 7), "do not count up"),
         (_set("segments", []), "begins with a text segment"),
         (_set("segments", 7), "malformed"),
+        (_set("text_file", "vocab.txt"), "text_file is 'vocab.txt', expected one of tokenizer.model, tokenizer.json"),
+        (_set("segments", 0, "reserved", [[290, 20]]), "expected ascending runs"),
+        (_set("segments", 0, "reserved", 7), "malformed"),
         (_set("sizes", {}), "at least one image size"),
         (_set("sizes", "2x2", [[1, 1], [2, 2]]), "expected 3 levels"),
         (_set("sizes", "2x2", [[1, 1], [2, 2], [5, 4]]), "whole multiples"),

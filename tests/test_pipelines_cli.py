@@ -21,10 +21,13 @@ COMMANDS = [
     ["tokenize"],
     ["train-lm"],
     ["push"],
+    ["serve"],
     ["generate"],
     ["caption"],
     ["evaluate", "tokenizer"],
     ["evaluate", "prior"],
+    ["evaluate", "classes"],
+    ["evaluate", "captions"],
     ["evaluate", "names"],
 ]
 
@@ -127,8 +130,14 @@ def test_a_chain_by_hand(run, tmp_path):
     scores = ("evaluate", "tokenizer", "--data", data, "--split", "train", "--picture", "grid.png")
     assert document(run(*scores, "--json"))["num_images"] == 16
     assert (tmp_path / "grid.png").is_file()
-    rates = document(run("evaluate", "prior", "--split", "train", "--json"))
-    assert set(rates) == {"text_to_image", "image_to_text"}
+    measured = ("evaluate", "prior", "--split", "train", "--max-images", 9, "--output", "bundle/evaluation.json")
+    rates = document(run(*measured, "--per-image", "bits.parquet", "--json"))
+    assert rates["rate"]["codes"]["per_image"]["num_images"] == 9
+    assert json.loads((tmp_path / "bundle" / "evaluation.json").read_text(encoding="utf-8")) == rates
+    assert (tmp_path / "bits.parquet").is_file()
+    classes = document(run("evaluate", "classes", "--split", "train", "--max-images", 5, "--json"))
+    assert len(classes["classes"]) == 7
+    assert document(run("evaluate", "captions", "--split", "train", "--json"))["num_images"] == 14
     assert document(run("evaluate", "names", "--data", data, "--num-captions", 3, "--json"))["num_captions"] == 3
 
 
@@ -141,7 +150,12 @@ def test_without_json_there_are_lines_to_read(run):
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.count(f"{file}: ") == 2
     ran = run("evaluate", "prior", "--model", bundle, "--codes", codes_folder(), "--split", "train")
-    assert ran.out.startswith("text_to_image: num_documents 16; text_bits ")
+    assert (ran.code, ran.err) == (0, "")
+    assert "given the other" in ran.out and "16 pictures, 16x16x3, 14 with words" in ran.out
+    for name, words in {"classes": "true \\ predicted", "captions": "of 14 captions are exactly right"}.items():
+        ran = run("evaluate", name, "--model", bundle, "--codes", codes_folder(), "--split", "train")
+        assert (ran.code, ran.err) == (0, "")
+        assert words in ran.out
     ran = run("evaluate", "tokenizer", "--model", tokenizer_folder(), "--data", pictures(), "--split", "train")
     assert (ran.code, ran.err) == (0, "")
     assert "PSNR dB" in ran.out and "16 pictures (train), 16x16" in ran.out
@@ -205,7 +219,7 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[object], str]]:
         "order": ([*lm, "--order", "zigzag"], "order must be one of level, pyramid"),
         "precision": ([*lm, "--mixed-precision", "fp8"], "mixed_precision must be one of"),
         "tracker": ([*lm, "--trackers", "paper"], "trackers must be among"),
-        "no bundle": (["generate", "a", "--model", "no/where"], "is not a whole bundle: it is not a folder"),
+        "no bundle": (["generate", "a", "--model", "no/where"], "no folder of that name is here, and model no/where"),
         "broken bundle": (["generate", "a", "--model", "broken"], "lacks vocabulary.json"),
         "swapped": (["caption", good, "--model", "swapped"], "they do not belong together"),
         "long prompt": (["generate", "word " * 90, "--model", bundle], "but the model has 64"),
@@ -234,6 +248,18 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[object], str]]:
         ),
         "evaluate split": (
             ["evaluate", "prior", "--model", bundle, "--codes", codes_folder(), "--split", "x"],
+            "has no split 'x'",
+        ),
+        "bits file": (
+            ["evaluate", "prior", "--model", bundle, "--codes", codes_folder(), "--per-image", "bits.csv"],
+            "go into a .parquet or .jsonl file, got bits.csv",
+        ),
+        "classes": (
+            ["evaluate", "classes", "--model", bundle, "--codes", codes_folder(), "--split", "train", "--column", "x"],
+            "the codes have no column 'x'",
+        ),
+        "captions": (
+            ["evaluate", "captions", "--model", bundle, "--codes", codes_folder(), "--split", "x"],
             "has no split 'x'",
         ),
         "names": (
@@ -318,4 +344,4 @@ def test_as_a_process_of_its_own(tmp_path):
     assert json.loads(out)["pictures"][0]["prompt"] == "red apple"
     out, err = bad.communicate()
     assert (bad.returncode, out) == (2, "")
-    assert err == "error: nowhere is not a whole bundle: it is not a folder\n"
+    assert err == "error: nowhere is not a whole bundle: it is neither a folder nor a name on the Hub, owner/name\n"

@@ -35,7 +35,7 @@ def test_people_see_every_figure_and_where_to_look(report):
 def test_card_holds_the_figures_and_the_samples(report, tmp_path):
     (tmp_path / "bundle").mkdir()
     (tmp_path / "samples.png").write_bytes(b"picture")
-    write_card(tmp_path, report, prompt="red apple")
+    write_card(tmp_path, tiny_chain.shared_bundle(), report, prompt="red apple")
     card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
     assert all(value in card for value in figures(report).values())
     assert (tmp_path / "bundle" / "samples.png").read_bytes() == b"picture"

@@ -10,7 +10,8 @@ from tiny_chain import bundle, bundle_folder, output_weights, pictures, prior, p
 from pictogram.hub.errors import InputError
 from pictogram.lm.documents import image_to_text, images_to_ids
 from pictogram.lm.vocabulary import JointVocabulary
-from pictogram.pipelines.image_to_text import ImageToTextOutput, ImageToTextPipeline, _open
+from pictogram.pipelines.image_to_text import ImageToTextOutput, ImageToTextPipeline
+from pictogram.pipelines.picture_input import open_picture
 from pictogram.tokenizer.fingerprints import codes_fingerprint
 
 RED = (200, 40, 30)
@@ -114,7 +115,7 @@ def test_transparency_shows_the_background_of_the_processor():
     black.background = (0, 0, 0)  # pyright: ignore[reportAttributeAccessIssue]
     pipeline = ImageToTextPipeline(replace(bundle, image_processor=black))
     shown = pipeline._prompts([Image.new("RGB", (16, 16), (0, 0, 0))])
-    assert pipeline._prompts([_open(see_through, black.background_colour)]) == shown
+    assert pipeline._prompts([open_picture(see_through, black.background_colour)]) == shown
     assert pipeline(see_through).captions == pipeline(Image.new("RGB", (16, 16))).captions
 
 

@@ -1,4 +1,4 @@
-"""The command around the pushes; what they do is in tests/test_tokenizer_codes_push.py."""
+"""The command around the pushes; what they do is in the tests of each."""
 
 import json
 import sys
@@ -16,23 +16,23 @@ def test_folders_are_told_by_their_files(tmp_path):
     assert find_out(tokenizer_folder()).kind == "image tokenizer"
     assert find_out(codes_folder()).kind == "codes"
     assert find_out(codes_folder(), "owner/tokenizer").kind == "codes"
+    assert find_out(bundle_folder()).kind == "bundle"
 
 
 def test_what_cannot_be_pushed(tmp_path):
-    with pytest.raises(InputError, match="holds a bundle, and bundles cannot be pushed yet"):
-        find_out(bundle_folder())
-    with pytest.raises(InputError, match="holds neither an image tokenizer nor finished codes; expected what train-"):
+    with pytest.raises(InputError, match="holds no image tokenizer, finished codes or bundle; expected what train-"):
         find_out(tmp_path)
     with pytest.raises(InputError, match="nowhere is not a folder; expected"):
         find_out(tmp_path / "nowhere")
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(InputError, match="holds neither an image tokenizer nor finished codes"):
+    with pytest.raises(InputError, match="holds no image tokenizer, finished codes or bundle"):
         find_out(tmp_path)
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(InputError, match=r"config\.json is not valid JSON"):
         find_out(tmp_path)
-    with pytest.raises(InputError, match="--tokenizer goes with a folder of codes"):
-        find_out(tokenizer_folder(), "owner/tokenizer")
+    for folder in (tokenizer_folder(), bundle_folder()):
+        with pytest.raises(InputError, match="--tokenizer goes with a folder of codes"):
+            find_out(folder, "owner/tokenizer")
 
 
 def run(monkeypatch, *arguments: object) -> None:
@@ -42,16 +42,16 @@ def run(monkeypatch, *arguments: object) -> None:
     assert exit_.value.code in (0, 2)
 
 
-@pytest.mark.parametrize("kind", ["image tokenizer", "codes"])
+@pytest.mark.parametrize("kind", ["image tokenizer", "codes", "bundle"])
 def test_options_reach_the_push(kind, monkeypatch, capsys):
-    folder = {"image tokenizer": tokenizer_folder, "codes": codes_folder}[kind]()
+    folder = {"image tokenizer": tokenizer_folder, "codes": codes_folder, "bundle": bundle_folder}[kind]()
     called = []
 
     def record(*arguments, **options):
         called.append((arguments, options))
         return PushedRepository("owner/name", "model", "1" * 40, "https://hub/owner/name")
 
-    monkeypatch.setattr(push, {"image tokenizer": "push_image_tokenizer", "codes": "push_codes"}[kind], record)
+    monkeypatch.setattr(push, f"push_{kind.replace(' ', '_')}", record)
     run(monkeypatch, folder, "--repo", "owner/name", "--private", "--revision", "draft", "--tag", "v1", "--json")
     document = json.loads(capsys.readouterr().out)
     assert document["pushed"] == kind
@@ -66,7 +66,7 @@ def test_options_reach_the_push(kind, monkeypatch, capsys):
 def test_mistakes_are_one_line(monkeypatch, capsys):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     for arguments, words in [
-        ((bundle_folder(), "--repo", "owner/name"), "bundles cannot be pushed yet"),
+        ((bundle_folder(), "--repo", "owner/name"), "a push needs the token of an account"),
         ((codes_folder(), "--repo", "name"), "'name' cannot be a repository on the Hub"),
         ((codes_folder(), "--repo", "owner/name"), "a push needs the token of an account"),
     ]:

@@ -9,7 +9,7 @@ from transformers import AutoModel
 from pictogram.hub.errors import InputError
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.train import PriorTrainingConfig, train_prior
-from pictogram.pipelines.evaluate import evaluate_prior
+from pictogram.pipelines.evaluate_prior import evaluate_prior
 from pictogram.pipelines.text_to_image import TextToImagePipeline
 from pictogram.pipelines.tokenize import tokenize
 from pictogram.pipelines.tokenize_job import TokenizeConfig

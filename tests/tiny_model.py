@@ -29,7 +29,7 @@ def make(seed: int = 0, **settings: Any) -> ImageTokenizer:
     with torch.no_grad():
         for absent in model.decoder.absent:
             absent.normal_()
-    model.start_codebooks(pictures(8, 16, 16, seed=1), seed=0)
+    model.start_codebooks(pictures(8, 16, 16, seed=1)[:, : model.config.num_channels], seed=0)
     return model
 
 

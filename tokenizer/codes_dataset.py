@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, overload
@@ -86,6 +86,15 @@ class CodesDataset:
     def captions(self, index: int) -> list[str]:
         """The row's captions, at least one."""
         return as_captions(self._captions[index]["caption"])
+
+    def captions_of(self, indices: Sequence[int]) -> list[list[str]]:
+        """The captions of some rows, at least one each; quicker than one row at a time."""
+        return [as_captions(caption) for caption in self._captions[list(indices)]["caption"]]
+
+    @property
+    def shard_sizes(self) -> tuple[int, ...]:
+        """One shard of all rows: they lie in mapped memory, where every row is as near as any other."""
+        return (len(self),)
 
     def codes(self, indices: Iterable[int]) -> ImageCodes:
         """The codes of some rows: one int64 (B, h_l, w_l) per level, coarse to fine.

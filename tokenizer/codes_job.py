@@ -168,6 +168,7 @@ class CodesJob:
             failures=failures,
             num_views=self.views.num_views,
             sha256=[hashlib.sha256(self.path(index).read_bytes()).hexdigest() for index in range(len(footers))],
+            shard_rows=[footer.rows for footer in footers],
         )
 
 

@@ -40,6 +40,7 @@ class SplitManifest:
         failures: `{"key", "reason"}` of each source row that was left out.
         num_views: rows per source row.
         sha256: of each file, 64 hexadecimal digits; empty in folders made before they were kept.
+        shard_rows: rows of codes in each file; empty in folders made before they were kept.
     """
 
     input_rows: int
@@ -49,6 +50,7 @@ class SplitManifest:
     failures: list[dict[str, str]]
     num_views: int = 1
     sha256: list[str] = field(default_factory=list)
+    shard_rows: list[int] = field(default_factory=list)
 
     def shard_paths(self, folder: Path, split: str) -> list[Path]:
         """The split's files in order."""

@@ -67,10 +67,15 @@ def reconstruction_grid(model: TokenizesImages, pixel_values: torch.Tensor, *, c
 
 
 def save_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Writes a PNG atomically, without a date or other varying metadata: equal pictures make equal files."""
+    """Writes a PNG atomically."""
+    atomic_write_bytes(path, png_bytes(image))
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """A PNG without a date or other varying metadata: equal pictures make equal files."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
-    atomic_write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _fit(image: Image.Image, cell: int) -> Image.Image:

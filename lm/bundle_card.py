@@ -1,0 +1,150 @@
+"""The card of a bundle: what it is made of, what was measured, and how to use it."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from ..hub.card import CARD_NAME, card_text, has_draft_card, markdown_table, write_draft_card
+from ..tokenizer.tokenizer_card import levels_table, raw_bits
+from .bundle import Bundle
+from .bundle_figures import figure_paragraphs
+from .order import Grids
+
+PICTURE_NAME = "samples.png"
+
+_BODY = """\
+# {title}
+
+A stock `{architecture}` of {num_parameters:,} parameters that reads and writes words and pictures in one vocabulary,
+with the image tokenizer that turns pictures into its codes and back.
+{picture}
+## Use
+
+```python
+from pictogram import TextToImagePipeline
+
+draw = TextToImagePipeline.from_pretrained("{name}")
+draw({prompt}, num_images=4, seed=0).images[0].save("picture.png")
+```
+
+`ImageToTextPipeline` describes pictures. The prior and its tokenizer load without pictogram, and `vocabulary.json` says
+which ids are legal where:
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+prior = AutoModelForCausalLM.from_pretrained("{name}")
+tokenizer = AutoTokenizer.from_pretrained("{name}")
+```
+{figures}
+## Vocabulary
+
+{vocabulary}
+
+{sizes}
+
+## Image tokenizer
+
+{image_tokenizer}
+
+Datasets of codes with this fingerprint of codes are in the prior's language; all others are refused.
+"""
+
+
+def bundle_card(
+    bundle: Bundle, repo_id: str | None, *, folder: Path | None = None, prompt: str = "", has_picture: bool = False
+) -> str:
+    """Writes the card.
+
+    Args:
+        bundle: what it is about.
+        repo_id: owner/name that it will have; None for a folder.
+        folder: where figures may lie, see `figure_paragraphs`.
+        prompt: for the example, a caption that the prior was trained on; the empty one asks for any picture.
+        has_picture: whether `PICTURE_NAME` goes along.
+
+    Raises:
+        InputError: see `figure_paragraphs`.
+    """
+    vocabulary = bundle.vocabulary
+    body = _BODY.format(
+        title="A pictogram bundle" if repo_id is None else repo_id.split("/")[-1],
+        name=repo_id or "path/of/this/folder",
+        architecture=type(bundle.prior).__name__,
+        num_parameters=bundle.prior.num_parameters(),
+        prompt=json.dumps(prompt, ensure_ascii=False),
+        picture=f"\n![pictures that it drew]({PICTURE_NAME})\n" if has_picture else "",
+        figures=_figures(folder, bundle) if folder else "",
+        vocabulary=_vocabulary(bundle),
+        sizes="\n\n".join(_size(bundle, name, grids) for name, grids in vocabulary.sizes.items()),
+        image_tokenizer=_image_tokenizer(bundle),
+    )
+    metadata: dict[str, Any] = {
+        "library_name": "pictogram",
+        "pipeline_tag": "text-to-image",
+        "tags": ["pictogram", "image-tokenizer", "text-to-image", "image-to-text"],
+    }
+    if prompt:
+        metadata["widget"] = [{"text": prompt}]
+    return card_text(metadata, body)
+
+
+def write_bundle_card(bundle: Bundle, folder: Path, *, prompt: str) -> None:
+    """Writes `README.md` beside a bundle's files, from the figures and the picture that lie there.
+
+    Args:
+        bundle: what lies in the folder.
+        folder: of the bundle.
+        prompt: a caption that the prior was trained on.
+
+    Raises:
+        InputError: see `bundle_card`.
+    """
+    has_picture = (folder / PICTURE_NAME).is_file()
+    write_draft_card(folder, bundle_card(bundle, None, folder=folder, prompt=prompt, has_picture=has_picture))
+
+
+def drafted_prompt(folder: Path) -> str:
+    """The prompt of the card that `write_bundle_card` wrote there; empty if there is none."""
+    from huggingface_hub import metadata_load
+
+    widget = (metadata_load(folder / CARD_NAME) or {}).get("widget") if has_draft_card(folder) else None
+    return widget[0]["text"] if widget else ""
+
+
+def _vocabulary(bundle: Bundle) -> str:
+    vocabulary = bundle.vocabulary
+    rows = [
+        ["ids", vocabulary.vocab_size],
+        ["of text", len(vocabulary.text_range)],
+        ["of controls", ", ".join(f"`{token}`" for token in vocabulary.control_ids)],
+        ["of codes", " + ".join(map(str, vocabulary.codebook_sizes))],
+        ["order of codes", vocabulary.order],
+        ["context, tokens", bundle.prior.config.max_position_embeddings],
+    ]
+    return markdown_table(["what", "how many"], rows)
+
+
+def _size(bundle: Bundle, name: str, grids: Grids) -> str:
+    sizes = bundle.vocabulary.codebook_sizes
+    count, bits = sum(math.prod(grid) for grid in grids), raw_bits(grids, sizes)
+    levels = levels_table(bundle.image_tokenizer.config.strides, grids, sizes)
+    return f"A picture of size `{name}` is {count} codes, {bits:.1f} bits without any model:\n\n{levels}"
+
+
+def _image_tokenizer(bundle: Bundle) -> str:
+    rows = [
+        ["class", f"`{type(bundle.image_tokenizer).__name__}`"],
+        ["fingerprint of codes", f"`{bundle.vocabulary.codes_fingerprint}`"],
+        ["fingerprint of decoder", f"`{bundle.vocabulary.decoder_fingerprint}`"],
+    ]
+    return markdown_table(["what", "which"], rows)
+
+
+def _figures(folder: Path, bundle: Bundle) -> str:
+    """The section of figures; empty if nothing was measured."""
+    paragraphs = figure_paragraphs(folder, bundle.vocabulary)
+    return "\n## Figures\n\n" + "\n\n".join(paragraphs) + "\n" if paragraphs else ""

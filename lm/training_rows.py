@@ -1,0 +1,100 @@
+"""The rows that a prior's training learns and those that it only scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..hub.errors import InputError
+from ..hub.fingerprint import fingerprint
+from ..tokenizer.codes_dataset import CodesDataset, load_codes
+from ..tokenizer.codes_location import check_fingerprint, find_codes
+from ..tokenizer.codes_manifest import CodesManifest
+from ..tokenizer.codes_shards import CodesShards
+from ..tokenizer.loading import LoadedImageTokenizer, load_image_tokenizer
+from .bundle import Bundle
+from .code_documents import CodeRows
+from .document_dataset import StoredDocuments, load_documents
+from .training_config import PriorTrainingConfig
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Codes and captions, or documents of them, and the image tokenizer that made the codes.
+
+    Attributes:
+        image_tokenizer: it.
+        origin: the bundle that the training goes on from; None for a new prior.
+        trained: rows that are learned.
+        scored: rows that are not; None if there are none.
+        content: fingerprint of the dataset that the learned rows are of.
+    """
+
+    image_tokenizer: LoadedImageTokenizer
+    origin: Bundle | None
+    trained: CodeRows | StoredDocuments
+    scored: CodeRows | StoredDocuments | None
+    content: str
+
+    def settings(self) -> dict[str, Any]:
+        """What a resumed run must find again: the very rows it began with."""
+        origin = {} if self.origin is None else {"from": fingerprint(self.origin.prior.state_dict(), {})[:16]}
+        return origin | {
+            "codes_fingerprint": self.image_tokenizer.codes_fingerprint,
+            "rows": sum(self.trained.shard_sizes),
+            "content": self.content,
+        }
+
+
+def open_rows(config: PriorTrainingConfig) -> TrainingRows:
+    """Opens what `config` names.
+
+    Raises:
+        InputError: codes of another tokenizer, a missing split, pictures of several sizes, or nothing left to learn.
+    """
+    origin = Bundle.from_pretrained(config.from_bundle) if config.from_bundle else None
+    if origin is None:
+        image_tokenizer = load_image_tokenizer(config.tokenizer)
+    else:
+        image_tokenizer = LoadedImageTokenizer(origin.image_tokenizer, origin.image_processor, config.from_bundle)
+    if config.documents:
+        return _open_documents(config, origin, image_tokenizer)
+    trained = _open(config, config.split, image_tokenizer)
+    scored = _open(config, config.eval_split, image_tokenizer) if config.eval_split else None
+    content = _content(trained.manifest, config.split)
+    if config.holdout_share:
+        assert isinstance(trained, CodesDataset)  # `PriorTrainingConfig` refuses streaming
+        parts = trained.split_by_key({"train": 1 - config.holdout_share, "holdout": config.holdout_share})
+        trained, scored = parts["train"], parts["holdout"]
+    for rows in filter(None, (trained, scored)):
+        _ = rows.shared_grids  # pictures of several sizes, or none at all, are refused before any work
+    return TrainingRows(image_tokenizer, origin, trained, scored, content)
+
+
+def _open_documents(
+    config: PriorTrainingConfig, origin: Bundle | None, image_tokenizer: LoadedImageTokenizer
+) -> TrainingRows:
+    trained = load_documents(config.documents, config.split)
+    scored = load_documents(config.documents, config.eval_split) if config.eval_split else None
+    there, wanted = trained.vocabulary.codes_fingerprint, image_tokenizer.codes_fingerprint
+    check_fingerprint(config.documents, there, wanted)
+    if origin is not None and origin.vocabulary != trained.vocabulary:
+        raise InputError(f"{config.documents} is not written in the vocabulary of {config.from_bundle}")
+    return TrainingRows(image_tokenizer, origin, trained, scored, trained.content[:16])
+
+
+def _content(manifest: CodesManifest, split: str) -> str:
+    found = manifest.splits[split]
+    # Folders made before the hashes of their files were kept are told apart by their counts.
+    content = {"sha256": found.sha256} if found.sha256 else {"rows": found.rows, "num_shards": found.num_shards}
+    return fingerprint({}, content)[:16]
+
+
+def _open(config: PriorTrainingConfig, split: str, image_tokenizer: LoadedImageTokenizer) -> CodesDataset | CodesShards:
+    if not config.streaming:
+        return load_codes(config.codes, split, codes_fingerprint=image_tokenizer.codes_fingerprint)
+    location = find_codes(config.codes)
+    location.check_fingerprint(image_tokenizer.codes_fingerprint)
+    if location.split(split).rows < 1:
+        raise InputError(f"split {split} of {config.codes} has no rows")
+    return CodesShards(location, split)
