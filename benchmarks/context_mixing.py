@@ -69,7 +69,8 @@ def named_slots(contexts: LevelContexts) -> dict[str, Slot]:
         found |= {f"parent-{name}": contexts.code(level - 1, *offset) for name, offset in AROUND.items()}
         sides = {"beside": (False, True), "above": (True, False), "diagonal": (True, True)}
         found |= {f"facing-{name}": contexts.facing(level - 1, *side) for name, side in sides.items()}
-        found |= {"image": contexts.code(0)}
+    if level > 1:
+        found["image"] = contexts.code(0)
     if contexts.num_captions:
         found["caption"] = contexts.caption()
     return slots | {name: slot for name, slot in found.items() if known_somewhere([slot])}

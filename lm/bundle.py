@@ -99,13 +99,16 @@ class Bundle:
             self.image_processor.save_pretrained(folder / IMAGE_TOKENIZER)
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | os.PathLike[str], revision: str | None = None) -> Bundle:
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike[str], revision: str | None = None, prior: PreTrainedModel | None = None
+    ) -> Bundle:
         """Loads a bundle from a folder or from the Hub, in evaluation mode.
 
         Args:
             name_or_path: a folder, or "owner/name" of a model repository on the Hub. A folder of that name wins;
                 whatever else looks like a path is never asked for on the Hub.
             revision: branch, tag or commit on the Hub; the main branch unless told.
+            prior: a model that is loaded already, in the place of the bundle's own.
 
         Raises:
             InputError: a file is missing or damaged, the parts do not belong together, a revision is given for a
@@ -114,13 +117,13 @@ class Bundle:
         name = os.fspath(name_or_path)
         if is_hub_name(name_or_path):
             downloaded = _download(name, revision)
-            return cls._load(downloaded.folder, name, downloaded.commit)
+            return cls._load(downloaded.folder, name, downloaded.commit, prior)
         directory = Path(name).expanduser()
         if not directory.is_dir():
             raise InputError(f"{name} is not a whole bundle: it is neither a folder nor a name on the Hub, owner/name")
         if revision is not None:
             raise InputError(f"a revision, {revision!r}, needs a name on the Hub, owner/name; got the folder {name}")
-        return cls._load(directory, name, None)
+        return cls._load(directory, name, None, prior)
 
     def push_to_hub(self, repo_id: str, **options: Any) -> PushedRepository:
         """Puts the bundle on the Hub with a card.
@@ -137,11 +140,11 @@ class Bundle:
         return push_bundle(self, repo_id, **options)
 
     @classmethod
-    def _load(cls, directory: Path, name: str, revision: str | None) -> Bundle:
+    def _load(cls, directory: Path, name: str, revision: str | None, prior: PreTrainedModel | None) -> Bundle:
         missing = [file for file in bundle_files(directory) if not (directory / file).is_file()]
         if missing:
             raise InputError(f"{name} is not a whole bundle: it lacks {', '.join(missing)}")
-        prior = _load_prior(directory, name)
+        prior = _load_prior(directory, name) if prior is None else prior.eval()
         vocabulary = JointVocabulary.load(directory)
         text_tokenizer = load_text_tokenizer(vocabulary, directory)
         image = load_image_tokenizer(directory / IMAGE_TOKENIZER)

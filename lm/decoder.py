@@ -17,6 +17,7 @@ from transformers import DynamicCache, PreTrainedModel
 
 from ..hub.errors import InputError
 from .fused_decoder import FusedDecoding, FusedPrior
+from .static_decoder import StaticDecoding
 
 
 class Decoding(Protocol):
@@ -64,7 +65,9 @@ def start(model: PreTrainedModel, prompts: Sequence[Sequence[int]], num_new: int
     fused = FusedPrior.of(model)
     padded, padding = _pad_left(list(distinct), model.device)
     decoding: Decoding
-    if fused is not None:
+    if fused is not None and model.device.type == "cuda":
+        decoding = StaticDecoding(fused, padded, padding, num_new, graphed=True)
+    elif fused is not None:
         decoding = FusedDecoding(fused, padded, padding, num_new)
     else:
         decoding = StockDecoding(model, padded, padding)

@@ -98,8 +98,9 @@ class FusedDecoding:
         self.prior, self.length = prior, 0
         rows, capacity = len(input_ids) * prior.num_kv_heads, input_ids.shape[1] + num_new
         block = (len(prior.layers), rows, capacity, prior.head_dim)
-        self.keys = prior.embeddings.new_empty(block)
-        self.values = prior.embeddings.new_empty(block)
+        # Zeros, for a static step multiplies what was never written by a weight of zero.
+        self.keys = prior.embeddings.new_zeros(block)
+        self.values = prior.embeddings.new_zeros(block)
         self.capacity = capacity
         self._pad(padding)
         self.append(input_ids)
@@ -107,17 +108,10 @@ class FusedDecoding:
 
     def append(self, ids: torch.Tensor) -> None:
         """See `decoder.Decoding`."""
-        prior, (count, new) = self.prior, ids.shape
-        first, last = self.length, self.length + new
+        first, last = self.length, self.length + ids.shape[1]
         cos, sin = self._rotation(first, last)
-        mask = self._mask(first, last)
-        x = prior.embeddings[ids].view(count * new, -1)
-        for layer, keys, values in zip(prior.layers, self.keys, self.values, strict=True):
-            x = self._attend(layer, x, keys, values, cos, sin, mask, count, first, last)
-            gate, up = _product(_normalised(x, prior.eps), layer.gate_up, layer.gate_up_bias).chunk(2, -1)
-            x = x + _product(F.silu(gate).mul_(up), layer.down, layer.down_bias)
+        self._hidden = self._forward(ids, slice(first, last), last, cos, sin, self._mask(first, last))
         self.length = last
-        self._hidden = (_normalised(x, prior.eps) * prior.norm).view(count, new, -1)
 
     def select(self, rows: torch.Tensor) -> None:
         """See `decoder.Decoding`."""
@@ -134,51 +128,56 @@ class FusedDecoding:
         logits = logits.view(*self._hidden.shape[:2], -1)
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
-    def _attend(
+    def _forward(
+        self,
+        ids: torch.Tensor,
+        places: slice | torch.Tensor,
+        seen: int,
+        cos: torch.Tensor,
+        sin: torch.Tensor,
+        mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """(B, M, width) last states of new tokens, whose keys and values are written on the way.
+
+        Args:
+            ids: (B, M).
+            places: where in the block of keys and values the new ones go, M places.
+            seen: how much of that block attention looks at.
+            cos: (1 or B, M, 1, head_dim), so is `sin`.
+            sin: see `cos`.
+            mask: added to scores, (B * key-value heads or 1, heads per group * M or 1, seen); None adds nothing.
+        """
+        prior, (count, new) = self.prior, ids.shape
+        x = prior.embeddings[ids].view(count * new, -1)
+        for layer, keys, values in zip(prior.layers, self.keys, self.values, strict=True):
+            queries = self._store(layer, x, keys, values, places, cos, sin, count)
+            x = x + _product(_attend(queries, keys[:, :seen], values[:, :seen], mask, count), layer.out, layer.out_bias)
+            gate, up = _product(_normalised(x, prior.eps), layer.gate_up, layer.gate_up_bias).chunk(2, -1)
+            x = x + _product(F.silu(gate).mul_(up), layer.down, layer.down_bias)
+        return (_normalised(x, prior.eps) * prior.norm).view(count, new, -1)
+
+    def _store(
         self,
         layer: _Layer,
         x: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,
+        places: slice | torch.Tensor,
         cos: torch.Tensor,
         sin: torch.Tensor,
-        mask: torch.Tensor | None,
         count: int,
-        first: int,
-        last: int,
     ) -> torch.Tensor:
-        """(B * M, width): a layer's input with what its attention adds; writes new keys and values on the way.
-
-        Args:
-            layer: the weights.
-            x: (B * M, width).
-            keys: (B * key-value heads, capacity, head_dim), so are `values`.
-            values: see `keys`.
-            cos: (1 or B, M, 1, head_dim), so is `sin`.
-            sin: see `cos`.
-            mask: what is added to scores, (B * key-value heads or 1, queries per group, last); None adds nothing.
-            count: B.
-            first: tokens read before.
-            last: tokens read after.
-        """
-        prior, new = self.prior, last - first
+        """(B, groups, heads per group, M, head_dim) queries of a layer's input; its keys and values are written."""
+        prior = self.prior
         heads, groups, dim = prior.num_heads, prior.num_kv_heads, prior.head_dim
-        qkv = _product(_normalised(x, prior.eps), layer.qkv, layer.qkv_bias).view(count, new, heads + 2 * groups, dim)
+        qkv = _product(_normalised(x, prior.eps), layer.qkv, layer.qkv_bias).view(count, -1, heads + 2 * groups, dim)
         turned = qkv[:, :, : heads + groups]
         if layer.head_gain is not None:
             turned = _normalised(turned, prior.eps) * layer.head_gain
         turned = torch.addcmul(turned * cos, turned.roll(dim // 2, -1), sin)
-        keys.view(count, groups, -1, dim)[:, :, first:last] = turned[:, :, heads:].transpose(1, 2)
-        values.view(count, groups, -1, dim)[:, :, first:last] = qkv[:, :, heads + groups :].transpose(1, 2)
-        # The heads of a group, and the new tokens, are rows of one product with the group's keys.
-        queries = turned[:, :, :heads].unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4)
-        queries = queries.reshape(count * groups, -1, dim)
-        scores = torch.bmm(queries, keys[:, :last].transpose(1, 2))
-        if mask is not None:
-            scores = scores + mask
-        mixed = torch.bmm(torch.softmax(scores, -1), values[:, :last])  # (B * groups, heads per group * M, dim)
-        mixed = mixed.view(count, groups, heads // groups, new, dim).permute(0, 3, 1, 2, 4).reshape(count * new, -1)
-        return x + _product(mixed, layer.out, layer.out_bias)
+        keys.view(count, groups, -1, dim)[:, :, places] = turned[:, :, heads:].transpose(1, 2)
+        values.view(count, groups, -1, dim)[:, :, places] = qkv[:, :, heads + groups :].transpose(1, 2)
+        return turned[:, :, :heads].unflatten(2, (groups, -1)).permute(0, 2, 3, 1, 4)
 
     def _rotation(self, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and sines of the new tokens' positions, (1 or B, M, 1, head_dim) each."""
@@ -218,9 +217,29 @@ class FusedDecoding:
 
     def _chosen(self, block: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Some rows of a block, as large as before though only what was read is copied."""
-        chosen = block.new_empty(block.shape[0], len(rows), *block.shape[2:])
+        chosen = block.new_zeros(block.shape[0], len(rows), *block.shape[2:])
         chosen[:, :, : self.length] = block[:, rows, : self.length]
         return chosen
+
+
+def _attend(
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor | None, count: int
+) -> torch.Tensor:
+    """(B * M, heads * head_dim) values mixed for every query; the queries of a group are rows of one product.
+
+    Args:
+        queries: (B, groups, heads per group, M, head_dim), scaled.
+        keys: (B * groups, seen, head_dim).
+        values: like keys.
+        mask: see `FusedDecoding._forward`.
+        count: B.
+    """
+    groups, per_group, new, dim = queries.shape[1:]
+    scores = torch.bmm(queries.reshape(count * groups, per_group * new, dim), keys.transpose(1, 2))
+    if mask is not None:
+        scores = scores + mask
+    mixed = torch.bmm(torch.softmax(scores, -1), values).view(count, groups, per_group, new, dim)
+    return mixed.permute(0, 3, 1, 2, 4).reshape(count * new, -1)
 
 
 def _normalised(x: torch.Tensor, eps: float) -> torch.Tensor:

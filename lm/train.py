@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import DistributedType
 from accelerate.utils import set_seed
 from torch import nn
 
+from ..hub.errors import InputError
 from ..hub.files import read_json
 from ..tokenizer.accelerators import finish, start_accelerator
 from ..tokenizer.batches import derived_generator, process_slice
@@ -84,6 +86,8 @@ class _Trainer:
 
     def _prepare(self, model: nn.Module) -> None:
         config = self.config
+        if config.optimizer == "muon" and self.accelerator.distributed_type == DistributedType.FSDP:
+            raise InputError("muon needs whole matrices, which FSDP cuts up; use --optimizer adamw")
         add_dropout(model, config.dropout)
         quicken_linears(model)
         if config.gradient_checkpointing:

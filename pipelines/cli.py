@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-# GNU OpenMP reads this once, when torch is loaded. Its waiting threads spin 300,000 times before they sleep, and with
-# anything else running on the machine that slows training down several times; 3,000 times cost nothing on a quiet one.
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+from PIL import Image
 
 from ..hub.errors import InputError
 from ..lm import build_documents
@@ -27,6 +24,7 @@ from .evaluate_names import evaluate_names
 from .evaluate_prior import evaluate_prior
 from .evaluate_tokenizer import evaluate_image_tokenizer
 from .evaluation_table import print_evaluation
+from .image_completion import ImageCompletionPipeline, completion_grid
 from .image_to_text import ImageToTextPipeline
 from .rate_tables import print_captions, print_classes, print_rates
 from .text_to_image import TextToImagePipeline
@@ -83,8 +81,7 @@ def generate(
 
     Example: pictogram generate "red apple" "grinning face" --model pictogram-demo/bundle --num-images 4
     """
-    for target in filter(None, (Path(_png(output, "--output")).parent, folder)):
-        target.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
+    _make_folders(output, folder)
     result = TextToImagePipeline.from_pretrained(model)(
         prompts,
         num_images=num_images,
@@ -103,9 +100,7 @@ def generate(
         cell=128,
     )
     save_picture(grid, output)
-    files = [str(folder / f"{index:04d}.png") for index in range(len(result.images))] if folder else []
-    for image, file in zip(result.images, files, strict=False):
-        save_picture(image, file)
+    files = _save_each(result.images, folder)
     print_result(
         {
             "output": str(output),
@@ -120,6 +115,62 @@ def generate(
         else {"output": str(output), "pictures": len(result.images)},
         json_output,
     )
+
+
+@app.command("complete")
+def complete(
+    images: Annotated[list[str], typer.Argument(help="Picture files.")],
+    model: Model = "bundle",
+    keep_rows: Annotated[float | None, typer.Option(help="Share of the height to keep at the top, 0 to 1.")] = None,
+    mask: Annotated[str | None, typer.Option(help="Picture file: white is drawn anew, black is kept.")] = None,
+    prompt: Annotated[str, typer.Option(help="Words for all pictures.")] = "",
+    output: Annotated[Path, typer.Option(help="PNG file for a grid of originals and completions.")] = Path(
+        "completions.png"
+    ),
+    folder: Annotated[Path | None, typer.Option(help="Folder for each completion at its own size as well.")] = None,
+    num_images: Annotated[int, typer.Option(help="Completions per picture.")] = 1,
+    num_candidates: Annotated[int, typer.Option(help="Completions drawn for each one; the likeliest is kept.")] = 1,
+    seed: Seed = 0,
+    guidance_scale: Guidance = 1.0,
+    temperature: Temperature = 1.0,
+    top_k: TopK = 0,
+    top_p: TopP = 1.0,
+    json_output: Json = False,
+) -> None:
+    """Keep a part of pictures and draw the rest anew.
+
+    Example: pictogram complete apple.png --keep-rows 0.5 --model pictogram-demo/bundle --num-images 4
+    """
+    _make_folders(output, folder)
+    result = ImageCompletionPipeline.from_pretrained(model)(
+        images,
+        keep_rows=keep_rows,
+        mask=mask,
+        prompts=prompt,
+        num_images=num_images,
+        num_candidates=num_candidates,
+        seed=seed,
+        guidance_scale=guidance_scale,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        progress=True,
+    )
+    save_picture(completion_grid(result, num_images), output)
+    files = _save_each(result.images, folder)
+    pictures = [
+        {
+            "image": images[index // num_images],
+            "seed": result.seeds[index],
+            "bits": round(float(result.bits[index]), 2),
+            "forced_bits": round(float(result.forced_bits[index]), 2),
+            "kept_codes": result.num_kept[index].tolist(),
+            "exact_codes": int(result.num_exact[index]),
+        }
+        | ({"file": files[index]} if files else {})
+        for index in range(len(result.images))
+    ]
+    print_result({"output": str(output), "pictures": pictures if json_output else len(pictures)}, json_output)
 
 
 @app.command("caption")
@@ -313,6 +364,18 @@ def evaluate_names_command(
     Example: pictogram evaluate names --model pictogram-demo/bundle
     """
     print_result(evaluate_names(model, data, split, seed, guidance_scale, num_captions), json_output)
+
+
+def _make_folders(output: Path, folder: Path | None) -> None:
+    for target in filter(None, (Path(_png(output, "--output")).parent, folder)):
+        target.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
+
+
+def _save_each(images: Sequence[Image.Image], folder: Path | None) -> list[str]:
+    files = [str(folder / f"{index:04d}.png") for index in range(len(images))] if folder else []
+    for image, file in zip(images, files, strict=False):
+        save_picture(image, file)
+    return files
 
 
 def _png(path: Path, option: str) -> str:

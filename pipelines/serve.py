@@ -17,6 +17,8 @@ from ..hub.repository import is_hub_name
 from ..tokenizer.command_line import check_options, command, option, run_command
 from .text_to_image import TextToImagePipeline
 
+_MAX_FILES = 4096
+
 
 @dataclass(kw_only=True)
 class ServeConfig:
@@ -55,6 +57,7 @@ def serve(config: ServeConfig) -> dict[str, Any]:
     from .image_queue import ImageQueue
     from .images_request import RequestLimits
 
+    _allow_connections()
     with _listen(config.host, config.port) as listening:
         url = f"http://{'[' + config.host + ']' if ':' in config.host else config.host}:{listening.getsockname()[1]}"
         pipeline = TextToImagePipeline.from_pretrained(
@@ -75,6 +78,18 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         raise InputError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from error
+
+
+def _allow_connections() -> None:
+    """Systems that count connections among files often allow a process 256 or 1024 until it asks for more."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such count
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MAX_FILES if hard == resource.RLIM_INFINITY else min(_MAX_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _announce(url: str) -> None:

@@ -23,6 +23,7 @@ COMMANDS = [
     ["push"],
     ["serve"],
     ["generate"],
+    ["complete"],
     ["caption"],
     ["evaluate", "tokenizer"],
     ["evaluate", "prior"],
@@ -125,6 +126,14 @@ def test_a_chain_by_hand(run, tmp_path):
             assert image.size == (16, 16)
     assert (tmp_path / "samples.png").is_file()
     files = [str(data / "00.png"), str(data / "01.png")]
+    completed = document(
+        run("complete", *files, "--keep-rows", 0.5, "--num-images", 2, "--folder", "completed", "--json")
+    )
+    assert [row["image"] for row in completed["pictures"]] == [file for file in files for _ in range(2)]
+    assert [row["seed"] for row in completed["pictures"]] == [0, 1, 2, 3]
+    assert all(row["kept_codes"] == [0, 2] and row["exact_codes"] == 2 for row in completed["pictures"])
+    assert all(Path(row["file"]).is_file() for row in completed["pictures"])
+    assert (tmp_path / "completions.png").is_file()
     captioned = document(run("caption", *files, "--json"))
     assert [row["file"] for row in captioned["captions"]] == files
     scores = ("evaluate", "tokenizer", "--data", data, "--split", "train", "--picture", "grid.png")
@@ -230,6 +239,9 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[object], str]]:
         "no png": (["generate", "a", "--model", bundle, "--output", "a.gif"], "--output must end in .png, got a.gif"),
         "output": (["generate", "a", "--model", bundle, "--output", "file/a.png"], "file"),
         "folder": (["generate", "a", "--model", bundle, "--folder", "file"], "file"),
+        "no region": (["complete", good, "--model", bundle], "either keep_rows or a mask is expected, got neither"),
+        "rows": (["complete", good, "--model", bundle, "--keep-rows", 2], "keep_rows must be above 0 and below 1"),
+        "mask": (["complete", good, "--model", bundle, "--mask", "file"], "file cannot be read as a picture"),
         "no picture": (["caption", "file", "--model", bundle], "file cannot be read as a picture"),
         "missing picture": (["caption", "no.png", "--model", bundle], "no.png cannot be read as a picture"),
         "evaluate": (["evaluate", "tokenizer", "--model", "empty"], "is not an image tokenizer"),
