@@ -100,6 +100,11 @@ class LevelContexts:
         self.num_codes = codebook_sizes[level]
 
     @property
+    def num_levels(self) -> int:
+        """Levels of an image."""
+        return len(self.grids)
+
+    @property
     def num_positions(self) -> int:
         """P, the level's codes in an image."""
         return len(self.columns)
@@ -124,15 +129,16 @@ class LevelContexts:
         return Slot("caption", self.num_captions + 1, zeros + last, zeros)
 
     def code(self, level: int, rows: int | np.ndarray = 0, cols: int | np.ndarray = 0) -> Slot:
-        """A code of a level up to this one.
+        """A code of any level.
 
         Args:
             level: 0 is the coarsest.
-            rows: how far below the code itself, or below its ancestor in a coarser level; one number or one each (P,).
+            rows: how far below the code itself, its ancestor in a coarser level, or the first of its descendants in a
+                finer one; one number or one each (P,).
             cols: how far right of it.
         """
         height, width = self.grids[level]
-        row, col = self._ancestor(level)
+        row, col = self._place(level)
         row, col = row + rows, col + cols
         inside = (row >= 0) & (row < height) & (col >= 0) & (col < width)
         columns = 1 + self._places[level][row.clip(0, height - 1), col.clip(0, width - 1)]
@@ -168,10 +174,22 @@ class LevelContexts:
         """The ancestor in a coarser level and its 8 neighbours, as far as known."""
         return known_somewhere([self.code(level, r, c) for r in (-1, 0, 1) for c in (-1, 0, 1)])
 
+    def around_descendants(self, level: int) -> list[Slot]:
+        """The codes of a finer level that touch the block below the code, as far as known; none in level order."""
+        down, across = self.descendants(level)
+        around = [(r, c) for r in range(-1, down + 1) for c in range(-1, across + 1)]
+        return known_somewhere([self.code(level, r, c) for r, c in around if r in (-1, down) or c in (-1, across)])
+
+    def descendants(self, level: int) -> tuple[int, int]:
+        """Rows and columns of the block below a code in a finer level."""
+        (rows, cols), (height, width) = self.grids[level], self.grids[self.level]
+        return rows // height, cols // width
+
     def _constant(self, alphabet: str, values: np.ndarray) -> Slot:
         return Slot(alphabet, int(values.max()) + 1, np.full(self.num_positions, ABSENT), values)
 
-    def _ancestor(self, level: int) -> tuple[np.ndarray, np.ndarray]:
+    def _place(self, level: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the ancestors in a coarser level, or of the first descendants in a finer one."""
         (height, width), (rows, cols) = self.grids[self.level], self.grids[level]
         return self._rows * rows // height, self._cols * cols // width
 

@@ -32,6 +32,7 @@ WANTED: tuple[Context, ...] = tuple(
     for names in (
         "position",
         "position caption",
+        # Each code around, where it stands.
         "position left",
         "position up",
         "position up-left",
@@ -47,12 +48,38 @@ WANTED: tuple[Context, ...] = tuple(
         "position facing-beside",
         "position facing-above",
         "position facing-diagonal",
-        "position image",
+        "position coarsest",
+        "position child-left",
+        "position child-lower-left",
+        "position child-up",
+        "position child-upper-right",
+        # Two of them.
+        "position coarsest parent",
+        "position coarsest left",
+        "position coarsest up",
+        "position parent left",
+        "position parent up",
+        "position left up",
+        # Wherever they stand.
+        "parent left up",
+        "left up up-left",
+        "left up up-right",
+        "coarsest parent left",
+        "coarsest parent up",
+        "place parent left",
+        "place parent up",
+        "place parent facing-beside",
+        "place parent facing-above",
+        # With the caption.
+        "position caption coarsest",
+        "position caption parent",
+        "position caption left",
+        "position caption up",
     )
 )
 
 LEARNING_RATE = 0.02
-STEPS = 250
+STEPS = 400
 CODES_PER_STEP = 2048
 
 _MOST_SEEN = 12
@@ -70,7 +97,11 @@ def named_slots(contexts: LevelContexts) -> dict[str, Slot]:
         sides = {"beside": (False, True), "above": (True, False), "diagonal": (True, True)}
         found |= {f"facing-{name}": contexts.facing(level - 1, *side) for name, side in sides.items()}
     if level > 1:
-        found["image"] = contexts.code(0)
+        found["coarsest"] = contexts.code(0)
+    if level + 1 < contexts.num_levels:
+        down, across = contexts.descendants(level + 1)
+        sides = {"left": (0, -1), "lower-left": (down - 1, -1), "up": (-1, 0), "upper-right": (-1, across - 1)}
+        found |= {f"child-{name}": contexts.code(level + 1, *side) for name, side in sides.items()}
     if contexts.num_captions:
         found["caption"] = contexts.caption()
     return slots | {name: slot for name, slot in found.items() if known_somewhere([slot])}
@@ -95,11 +126,10 @@ class ContextMixing:
         *,
         seed: int,
         steps: int = STEPS,
-        wanted=WANTED,
     ):
         self.contexts = contexts
         slots = named_slots(contexts)
-        wanted = [context for context in wanted if set(context) <= set(slots)]
+        wanted = [context for context in WANTED if set(context) <= set(slots)]
         self.tables = CountTables(contexts, slots, wanted, train, validation)
         count = len(self.tables.tables)
         self.by_total = torch.full((count, _MOST_SEEN), 1 / count)

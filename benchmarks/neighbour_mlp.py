@@ -1,8 +1,8 @@
 """A multilayer perceptron that predicts each code of a level from the codes around it that come before it.
 
-What it sees: up to 8 nearest known codes of its level, in every coarser level the ancestor and its 8 neighbours as far
-as they are known, the position, and the caption if it is told. Each is embedded; codes of one level share their
-embedding, wherever they stand.
+What it sees: up to 8 nearest known codes of its level; in every coarser level the ancestor and its 8 neighbours, and in
+every finer level the codes that touch the block below it, as far as they are known; the position; and the caption if it
+is told. Each is embedded; codes of one level share their embedding, wherever they stand.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ CHECKS = 8
 """How often in a training the validation images are asked whether it is time to stop."""
 CHECK_ROWS = 1000
 
-LEARNING_RATE = 4e-3
-EMBEDDING_RATE = 6.0
+LEARNING_RATE = 6e-3
+EMBEDDING_RATE = 4.0
 """Times the learning rate: each embedding is seen by few of a batch's codes."""
-EMBEDDING_SCALE = 0.3
+EMBEDDING_SCALE = 0.2
 WARM_UP = 100
 """Steps in which the learning rate rises; from its height it falls as a cosine to 0 at the end of the budget."""
 WEIGHT_DECAY = 0.01
@@ -64,6 +64,8 @@ class NeighbourMLP(nn.Module):
         self.slots = [contexts.position(), *contexts.neighbours(NEIGHBOURS)]
         for level in range(contexts.level):
             self.slots += contexts.around_ancestor(level)
+        for level in range(contexts.level + 1, contexts.num_levels):
+            self.slots += contexts.around_descendants(level)
         if contexts.num_captions:
             self.slots.append(contexts.caption())
         self.embeddings = nn.ModuleDict({slot.alphabet: nn.Embedding(slot.size, EMBEDDING_DIM) for slot in self.slots})

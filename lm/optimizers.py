@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-OPTIMIZERS = ("adamw", "muon")
-"""Names of the optimizers."""
+OPTIMIZERS = ("muon", "adamw")
+"""Names of the optimizers, the better one first."""
 
 _NEVER_DECAYED = ("embed_tokens", "wte", "wpe")
 """Embeddings of rare tokens would shrink towards zero between their visits."""

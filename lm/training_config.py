@@ -77,8 +77,10 @@ class PriorTrainingConfig:
     micro_batch_size: int = option(
         0, "Documents at a time per process; their gradients add up to one step. 0: all at once.", at_least=0
     )
-    optimizer: str = option("adamw", '"adamw" or "muon".', one_of=OPTIMIZERS)
-    learning_rate: float = option(2e-3, "Peak learning rate.", above=0)
+    optimizer: str = option("muon", '"muon" or "adamw".', one_of=OPTIMIZERS)
+    learning_rate: float = option(
+        3e-3, "Peak learning rate; a prior that is trained already wants a tenth of it or less.", above=0
+    )
     warmup_steps: int = option(100, "Steps of linear warm-up.", at_least=0)
     decay_share: float = option(
         0.4, "Share of the steps, at the end, over which the rate falls to zero.", at_least=0, at_most=1

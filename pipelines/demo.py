@@ -75,6 +75,7 @@ class DemoConfig:
             size="pico",
             text_vocab_size=2048,
             image_to_text=0.25,
+            optimizer="adamw",
             learning_rate=4e-3,
             num_steps=self.prior_steps,
             checkpoint_every=250,

@@ -103,6 +103,20 @@ def test_the_parents_that_a_code_faces():
     assert known.facing(0, rows=True, cols=True).columns.tolist() == [0] * 16
 
 
+def test_pyramid_order_knows_finer_codes_of_the_blocks_before():
+    assert contexts("level", 1).around_descendants(2) == []
+    known = contexts("pyramid", 1)
+    last = [int(slot.columns[3]) for slot in known.around_descendants(2)]
+    assert {column for column in last if column} == {6, 10, 11, 14, 16}  # above, and to the left
+
+
+def test_every_context_is_used_somewhere():
+    mixing = module("context_mixing")
+    kinds = [contexts(order, level) for order in ("level", "pyramid") for level in range(3)]
+    used = {context for known in kinds for context in mixing.WANTED if set(context) <= mixing.named_slots(known).keys()}
+    assert used == set(mixing.WANTED)
+
+
 @pytest.mark.parametrize("order", ["level", "pyramid"])
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_no_probability_depends_on_what_comes_later(fit, order, level):

@@ -5,8 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import tiny_chain
+import torch
 from PIL import Image
+
+from pictogram.lm.documents import image_to_text, images_to_ids
+from pictogram.tokenizer.codes_dataset import load_codes
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -24,6 +29,7 @@ def test_every_example_is_tested():
         "words_to_pictures.py",
         "codes_of_a_picture.py",
         "extend_language_model.py",
+        "log_likelihood.py",
         "read_codes.py",
         "stock_transformers.py",
     }
@@ -43,6 +49,24 @@ def test_read_codes(tmp_path):
     folder, tokenizer = str(tiny_chain.codes_folder()), str(tiny_chain.tokenizer_folder())
     lines = run("read_codes.py", folder, tokenizer, str(tmp_path / "codes.png")).splitlines()
     assert len(lines) == 1 + len(tiny_chain.GRIDS) and (tmp_path / "codes.png").exists()
+
+
+def test_log_likelihood():
+    """The harness's figures are those of the prior's own bits, under the full softmax."""
+    bundle, row = tiny_chain.shared_bundle(), 3
+    lines = run("log_likelihood.py", str(tiny_chain.bundle_folder()), str(tiny_chain.codes_folder()), str(row))
+    codes = load_codes(tiny_chain.codes_folder())
+    image = images_to_ids(bundle.vocabulary, codes.codes([row]))[0]
+    found = [float(line.split()[0]) for line in lines.splitlines()]
+    for step, nats in enumerate(found):
+        text = bundle.text_tokenizer.encode(codes.captions((row + step) % len(codes))[0])
+        document = image_to_text(bundle.vocabulary, image, text, "2x2")
+        with torch.no_grad():
+            logits = bundle.prior(torch.tensor([document])).logits[0].log_softmax(-1)
+        first = len(document) - len(text) - 1
+        expected = sum(float(logits[place - 1, document[place]]) for place in range(first, len(document)))
+        assert nats == pytest.approx(expected, abs=1e-3)
+    assert len(found) == 4
 
 
 def test_extend_language_model(tmp_path):

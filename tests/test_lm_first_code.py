@@ -1,6 +1,7 @@
 """Bayes' rule against the enumeration of whole documents by the stock model."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -66,9 +67,11 @@ def test_codes_are_drawn_as_often_as_bayes_says():
 
 def test_with_nothing_that_follows_it_is_the_plain_draw():
     model, vocabulary, prompt, following = setting("level")
-    first = FirstCodes(vocabulary.level_ids(0), score_first_codes(model, vocabulary, "2x2", prompt, following[:0])[None])
+    scores = score_first_codes(model, vocabulary, "2x2", prompt, following[:0])
+    first = FirstCodes(vocabulary.level_ids(0), scores[None])
     draws = uniforms(range(50), 5)
-    for options in ({}, {"temperature": 0.5}, {"top_k": 2}, {"temperature": 0}):
+    each: list[dict[str, Any]] = [{}, {"temperature": 0.5}, {"top_k": 2}, {"temperature": 0}]
+    for options in each:
         plain = ImageDrawing(model, vocabulary, "2x2", [prompt] * 50, draws, ImageSampling(**options)).draw(1).token_ids
         drawn = first.draw(torch.zeros(50, dtype=torch.int64), draws[:, 0], SamplingConfig(**options))
         assert torch.equal(drawn, plain[:, 0])

@@ -152,7 +152,7 @@ def test_a_finished_run_is_not_trained_again(trained: Path, monkeypatch):
     before = results(trained)
     assert isinstance(train_prior(config(trained)), Bundle)
     assert results(trained) == before
-    with pytest.raises(InputError, match=r"run with other settings \(learning_rate 0.002 -> 0.001\)"):
+    with pytest.raises(InputError, match=r"run with other settings \(learning_rate 0.003 -> 0.001\)"):
         train_prior(config(trained, learning_rate=1e-3))
 
 
@@ -166,7 +166,7 @@ def test_metrics_tell_text_and_every_level_apart(trained: Path):
 
 
 VARIANTS = {
-    "muon": dict(optimizer="muon"),
+    "adamw": dict(optimizer="adamw"),
     "dropout": dict(dropout=0.2),
     "micro-batches": dict(micro_batch_size=3),
     "checkpointing": dict(gradient_checkpointing=True),
@@ -367,7 +367,7 @@ def test_pictures_of_several_sizes_are_refused(tmp_path):
     [
         ("micro_batch_size", -1, "micro_batch_size must be at least 0"),
         ("dropout", 1.0, "dropout must be at most 0.9"),
-        ("optimizer", "sgd", "optimizer must be one of adamw, muon, got 'sgd'"),
+        ("optimizer", "sgd", "optimizer must be one of muon, adamw, got 'sgd'"),
         ("holdout_share", 1.0, "holdout_share must be below 1"),
         ("lora_rank", 4, "give one with --from"),
         ("num_key_value_heads", 0, "num_key_value_heads must be at least 1"),

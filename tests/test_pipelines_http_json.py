@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from tiny_servers import raw_server, says
+from tiny_servers import raw_server, says, silence
 
 from pictogram.hub.errors import InputError
 from pictogram.pipelines import http_json
@@ -29,10 +29,6 @@ def drip(begin: bytes):
             connection.sendall(b"x")
 
     return behave
-
-
-def silence(connection: socket.socket) -> None:
-    threading.Event().wait(5)
 
 
 def test_json_goes_there_and_comes_back():
@@ -140,9 +136,11 @@ def test_a_server_that_goes_away(half: bytes, no_pauses):
 
 
 def test_a_header_that_breaks_off():
-    with raw_server(lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")) as url:
-        with pytest.raises(ServerError, match="not JSON: nothing"):  # to http.client it is a header that ends
-            JsonServer(url).get("/models")
+    def behave(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Le")
+
+    with raw_server(behave) as url, pytest.raises(ServerError, match="not JSON: nothing"):
+        JsonServer(url).get("/models")  # to http.client it is a header that ends
 
 
 def test_a_busy_server_is_asked_again(no_pauses):
@@ -151,9 +149,9 @@ def test_a_busy_server_is_asked_again(no_pauses):
         assert JsonServer(url).get("/models") == []
     assert no_pauses == [0.5, 3.0]
     no_pauses.clear()
-    with raw_server(says(503, b"busy", "Retry-After: 99999")) as url:
-        with pytest.raises(ServerError, match="answered /models with status 503: busy"):
-            JsonServer(url).get("/models")
+    busy = says(503, b"busy", "Retry-After: 99999")
+    with raw_server(busy) as url, pytest.raises(ServerError, match="answered /models with status 503: busy"):
+        JsonServer(url).get("/models")
     assert no_pauses == [10.0, 10.0]
 
 
@@ -184,7 +182,5 @@ def test_an_answer_that_is_too_large(monkeypatch):
     monkeypatch.setattr(http_json, "_LARGEST_ANSWER", 1000)
     with raw_server(says(200, b"1" * 1000)) as url:
         assert len(str(JsonServer(url).get("/models"))) == 1000
-    for headers in ((), ("X: y",)):
-        with raw_server(says(200, b"1" * 1001, *headers)) as url:
-            with pytest.raises(ServerError, match="with more than 1000 bytes"):
-                JsonServer(url).get("/models")
+    with raw_server(says(200, b"1" * 1001)) as url, pytest.raises(ServerError, match="with more than 1000 bytes"):
+        JsonServer(url).get("/models")

@@ -16,7 +16,7 @@ from pictogram.lm.documents import images_to_ids
 from pictogram.lm.drawing import SamplingConfig, draw
 from pictogram.lm.order import ORDERS, document_order
 from pictogram.lm.sampler import uniforms
-from pictogram.pipelines.image_completion import ImageCompletionOutput, ImageCompletionPipeline
+from pictogram.pipelines.image_completion import ImageCompletionOutput, ImageCompletionPipeline, completion_grid
 from pictogram.pipelines.picture_drawing import candidate_seeds, words_to_prompt
 from pictogram.pipelines.picture_input import encode_pictures
 
@@ -224,6 +224,18 @@ def test_settings_of_the_sampler_hold_for_the_whole_image_code_too(level: ImageC
     )
     assert not torch.equal(plain.codes[0], guided.codes[0])
     assert torch.equal(plain.codes[0], late.codes[0])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_grid_shows_what_is_kept(channels: int):
+    bundle = bundle_around(DEEP, settings={"num_channels": channels}, num_channels=channels)
+    output = ImageCompletionPipeline(bundle)(PICTURES[:2], keep_rows=0.5, num_images=3)
+    grid = completion_grid(output, 3)
+    assert grid.size == (5 * 134 + 6, 2 * 134 + 26)
+    kept = grid.crop((140, 160, 140 + 128, 160 + 128)).resize((16, 16), Image.Resampling.NEAREST)
+    original = output.originals[3].convert("RGB")
+    assert kept.crop((0, 0, 16, 8)).tobytes() == original.crop((0, 0, 16, 8)).tobytes()
+    assert kept.crop((0, 8, 16, 16)).getcolors() == [(128, (200, 200, 200))]
 
 
 def test_paths_and_pictures_are_read_alike(level: ImageCompletionPipeline):

@@ -15,6 +15,7 @@ from pictogram.pipelines.image_queue import DrawingError, ImageQueue, QueueClose
 from pictogram.pipelines.images_request import ImagesRequest
 from pictogram.pipelines.text_to_image import TextToImagePipeline
 
+
 @pytest.fixture
 def pipeline():
     return GatedPipeline()
@@ -68,7 +69,8 @@ def test_requests_that_wait_share_a_batch(queue: ImageQueue, pipeline: GatedPipe
 
 def test_other_settings_wait_for_their_turn(queue: ImageQueue, pipeline: GatedPipeline):
     hold(queue, pipeline)
-    order = [wanted("a"), wanted("b", temperature=0.5), wanted("c"), wanted("d", symbol=2), wanted("e", temperature=0.5)]
+    cold = [wanted(words, temperature=0.5) for words in ("b", "e")]
+    order = [wanted("a"), cold[0], wanted("c"), wanted("d", symbol=2), cold[1]]
     futures = [queue.submit(request) for request in order]
     pipeline.gate.set()
     for future in futures:
@@ -119,7 +121,7 @@ def test_who_leaves_makes_room(queue: ImageQueue, pipeline: GatedPipeline):
 
 
 @pytest.mark.parametrize(
-    ("request_", "message"),
+    ("asked", "message"),
     [
         (wanted("long " * 60), "but the model has 64"),
         (wanted("lone \ud800 surrogate"), "lone surrogate at position 5"),
@@ -130,9 +132,9 @@ def test_who_leaves_makes_room(queue: ImageQueue, pipeline: GatedPipeline):
         (wanted(symbol=6), "codes of level 0 are 6 to 6, but it has 6"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_at_the_door(queue: ImageQueue, pipeline: GatedPipeline, request_, message: str):
+def test_what_cannot_be_drawn_is_refused_at_the_door(queue: ImageQueue, pipeline: GatedPipeline, asked, message: str):
     with pytest.raises(InputError, match=message):
-        queue.submit(request_)
+        queue.submit(asked)
     assert pipeline.calls == []
 
 

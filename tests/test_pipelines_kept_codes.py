@@ -20,7 +20,8 @@ GRIDS = [(1, 1), (2, 2), (4, 4)]
 
 
 def processor(**settings: Any) -> ImageTokenizerImageProcessorPil:
-    return ImageTokenizerImageProcessorPil(**{"size": {"height": 16, "width": 16}, **settings})
+    defaults: dict[str, Any] = {"size": {"height": 16, "width": 16}}
+    return ImageTokenizerImageProcessorPil(**(defaults | settings))
 
 
 def region(size: tuple[int, int] = (16, 16), settings: dict[str, Any] | None = None, **options: Any) -> torch.Tensor:
@@ -149,7 +150,7 @@ def test_cells_are_kept_whole():
             for column in range(columns):
                 cell = pixels[:, row * high : (row + 1) * high, column * wide : (column + 1) * wide]
                 assert torch.equal(found[:, row, column], cell.flatten(1).all(1))
-    assert 0 < int(found.sum()) < found.numel()
+        assert rows == 1 or 0 < int(found.sum()) < found.numel()
 
 
 def test_leading():

@@ -1,9 +1,7 @@
-import threading
-
 import pytest
 import torch
 from tiny_chain import shared_bundle
-from tiny_servers import PriorServer, raw_server, says
+from tiny_servers import PriorServer, raw_server, says, silence
 
 from pictogram.hub.errors import InputError
 from pictogram.lm.image_sampler import DRAWN, ImageSampling
@@ -52,7 +50,8 @@ def test_one_request_a_level(remote: TextToImagePipeline, serving: PriorServer):
     vocabulary = remote.bundle.vocabulary
     drawn = remote("red apple", temperature=[0.5, 2.0], top_k=[2, 0], top_p=[1.0, 0.9])
     first, second = serving.requests
-    assert first["prompt"] == [vocabulary.bos_id, *remote.bundle.text_tokenizer.encode("red apple"), first["prompt"][-1]]
+    words = remote.bundle.text_tokenizer.encode("red apple")
+    assert first["prompt"] == [vocabulary.bos_id, *words, vocabulary.image_start_id("2x2")]
     assert second["prompt"] == [*first["prompt"], vocabulary.codes_to_ids(0, int(drawn.codes[0]))]
     assert [r["max_tokens"] for r in serving.requests] == [1, 4]
     assert [r["allowed_token_ids"] for r in serving.requests] == [vocabulary.level_ids(n).tolist() for n in (0, 1)]
@@ -129,9 +128,9 @@ def test_a_prompt_that_is_too_long_is_not_sent(remote: TextToImagePipeline, serv
 
 
 def test_another_model():
-    with PriorServer(shared_bundle().prior, context=4096).running() as url:
-        with pytest.raises(ServerError, match="has room for 4096 tokens, expected .* to 64: the server must run the prior"):
-            TextToImagePipeline(shared_bundle(), backend=url)("red apple")
+    wanted = r"has room for 4096 tokens, expected .* to 64: the server must run the prior of this bundle"
+    with PriorServer(shared_bundle().prior, context=4096).running() as url, pytest.raises(ServerError, match=wanted):
+        TextToImagePipeline(shared_bundle(), backend=url)("red apple")
 
 
 def test_a_server_that_fails_once_is_asked_again(remote: TextToImagePipeline, serving: PriorServer, local):
@@ -158,7 +157,7 @@ def test_a_server_that_goes_away_in_mid_picture():
         backend = CompletionServer(url, num_retries=0)
         with pytest.raises(ServerError, match="cannot be reached"):
             TextToImagePipeline(shared_bundle(), backend=backend)("red apple")
-    with raw_server(models, lambda connection: threading.Event().wait(5)) as url:
+    with raw_server(models, silence) as url:
         backend = CompletionServer(url, timeout=0.3)
         with pytest.raises(ServerError, match=r"gave no answer within 0\.3 s"):
             TextToImagePipeline(shared_bundle(), backend=backend)("red apple", num_images=3)

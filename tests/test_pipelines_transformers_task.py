@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from hub_server import HubServer
 from PIL import Image
 from tiny_chain import bundle, bundle_folder, prior, shared_bundle
 from tiny_hub import ERRORS, Client
 from torch.utils.data import IterableDataset
-from transformers import pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.pt_utils import KeyDataset
 
@@ -23,15 +23,16 @@ from pictogram.lm.bundle import Bundle, bundle_files
 from pictogram.pipelines.text_to_image import TextToImageOutput, TextToImagePipeline
 from pictogram.pipelines.transformers_task import TASK, TextToImageTask
 
+pipeline: Any = transformers.pipeline  # whose type names the tasks that come with it
 WORDS = ["red apple", "", "日本の旗", "sad face", "grinning face"]
 
 
 @pytest.fixture(scope="module")
 def task() -> TextToImageTask:
-    return pipeline(TASK, model=str(bundle_folder()), device="cpu")  # pyright: ignore
+    return pipeline(TASK, model=str(bundle_folder()), device="cpu")
 
 
-def rows(output: TextToImageOutput) -> list[tuple[bytes, int, float]]:
+def rows(output: TextToImageOutput) -> list[Any]:
     columns = zip(output.images, output.seeds, output.bits.tolist(), strict=True)
     return [(image.tobytes(), seed, pytest.approx(bits, rel=1e-4, abs=1e-3)) for image, seed, bits in columns]
 
@@ -89,7 +90,7 @@ def test_options_reach_the_pipeline(task: TextToImageTask):
 
 
 def test_options_at_the_start_are_defaults():
-    task: Any = pipeline(TASK, model=str(bundle_folder()), device="cpu", num_images=2, seed=9, temperature=0.5)
+    task = pipeline(TASK, model=str(bundle_folder()), device="cpu", num_images=2, seed=9, temperature=0.5)
     draw = TextToImagePipeline(shared_bundle())
     assert found([task("red apple")]) == rows(draw("red apple", num_images=2, seed=9, temperature=0.5))
     again = task("red apple", seed=1, num_images=1)
@@ -98,7 +99,7 @@ def test_options_at_the_start_are_defaults():
 
 def test_the_prior_of_a_loaded_bundle_is_enough():
     loaded = Bundle.from_pretrained(bundle_folder())
-    task: Any = pipeline(TASK, model=loaded.prior, device="cpu")
+    task = pipeline(TASK, model=loaded.prior, device="cpu")
     assert task.model is task.bundle.prior is loaded.prior
     assert found([task("red apple")]) == rows(TextToImagePipeline(loaded)("red apple"))
 
@@ -115,7 +116,7 @@ def test_a_model_apart_from_its_bundle(tmp_path):
     expected = rows(TextToImagePipeline(Bundle.from_pretrained(bundle_folder(), prior=other))("red apple"))
     assert expected != rows(TextToImagePipeline(new)("red apple"))
     for model, named in ((other, new), (other, bundle_folder()), (str(tmp_path / "alone"), str(bundle_folder()))):
-        task: Any = pipeline(TASK, model=model, bundle=named, device="cpu")
+        task = pipeline(TASK, model=model, bundle=named, device="cpu")
         assert not task.model.training
         assert found([task("red apple")]) == expected
 
@@ -146,7 +147,7 @@ def test_it_saves_a_bundle(task: TextToImageTask, tmp_path):
 
 
 def test_number_types_are_those_of_the_model():
-    task: Any = pipeline(TASK, model=str(bundle_folder()), device="cpu", dtype=torch.float64)
+    task = pipeline(TASK, model=str(bundle_folder()), device="cpu", dtype=torch.float64)
     assert task.bundle.prior.dtype == torch.float64 and task.bundle.image_tokenizer.dtype == torch.float32
     assert len(task("red apple")) == 1
 
@@ -232,7 +233,8 @@ def test_by_a_name_on_the_hub(tmp_path):
     parts = bundle()
     replace(parts, prior=prior(parts.vocabulary, seed=1)).save_pretrained(tmp_path / "other")
     prior(parts.vocabulary).save_pretrained(tmp_path / "alone")
-    folders = {"bundle": str(bundle_folder()), "other": str(tmp_path / "other"), "alone": str(tmp_path / "alone")}
+    folders: dict[str, Any] = {"bundle": str(bundle_folder())}
+    folders |= {name: str(tmp_path / name) for name in ("other", "alone")}
     with HubServer() as server:
         answer = Client(server, tmp_path / "client").run(HUB, **folders)
     expected = TextToImagePipeline(shared_bundle())("red apple", num_images=2)

@@ -24,7 +24,8 @@ def bundle_around(
 ) -> Bundle:
     """A bundle for pictures of these heights and widths; its prior is float64, so that nothing hangs on rounding."""
     model = make(strides=strides, **settings or {})
-    images = ImageTokenizerImageProcessorPil(**{"size": {"height": 16, "width": 16}, **processor})
+    defaults: dict[str, Any] = {"size": {"height": 16, "width": 16}}
+    images = ImageTokenizerImageProcessorPil(**(defaults | processor))
     vocabulary = JointVocabulary.from_scratch(
         text_tokenizer().vocab_size,
         model.config.codebook_sizes,

@@ -98,10 +98,10 @@ def generate(prior: PreTrainedModel, body: dict[str, Any]) -> list[int]:
 
 def _handler(server: PriorServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self._send(*server.answer(self.path, None))
 
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             self._send(*server.answer(self.path, body))
 
@@ -153,6 +153,11 @@ def says(status: int, body: bytes, *headers: str) -> Callable[[socket.socket], N
     """A behaviour: one whole answer."""
     lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", *headers]
     return lambda connection: connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+
+
+def silence(connection: socket.socket) -> None:
+    """A behaviour."""
+    threading.Event().wait(5)
 
 
 class GatedPipeline(TextToImagePipeline):
