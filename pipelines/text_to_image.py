@@ -193,9 +193,8 @@ class TextToImagePipeline(BundlePipeline):
             vocabulary, prompts, num_images=num_images, seed=seed, size=size, symbol=symbol, coarse_codes=coarse_codes
         )
         drawing = start_drawing(self.bundle, request, sampling or ImageSampling(), self.backend)
-        for rows, columns in vocabulary.grids(request.size):
-            drawn = drawing.draw(rows * columns)
-            yield self._output(request, drawn)
+        counts = [rows * columns for rows, columns in vocabulary.grids(request.size)]
+        return (self._output(request, drawing.draw(count)) for count in counts)
 
     def check(
         self,

@@ -19,6 +19,7 @@ COMMANDS = [
     ["train-tokenizer"],
     ["import-tokenizer"],
     ["tokenize"],
+    ["build-documents"],
     ["train-lm"],
     ["push"],
     ["serve"],

@@ -4,9 +4,12 @@ from PIL import Image
 from tiny_chain import bundle_folder, shared_bundle
 
 from pictogram.hub.errors import InputError
-from pictogram.lm.documents import images_to_ids, text_to_image
+from pictogram.lm.documents import image_to_text, images_to_ids, text_to_image
+from pictogram.lm.image_sampler import ImageSampling
 from pictogram.lm.order import ORDERS
-from pictogram.lm.rate import measure_rate
+from pictogram.lm.rate import measure_rate, score_documents
+from pictogram.lm.token_bits import TokenScorer
+from pictogram.pipelines.picture_drawing import candidate_seeds
 from pictogram.pipelines.text_to_image import TextToImageOutput, TextToImagePipeline
 from pictogram.tokenizer.image_processor import to_images
 
@@ -95,6 +98,66 @@ def test_temperature_0_needs_no_seed(level: TextToImagePipeline):
     assert pixels(level("red apple", temperature=0, seed=1)) == pixels(level("red apple", temperature=0, seed=2))
 
 
+def test_previews_grow_level_by_level_into_the_picture(level: TextToImagePipeline):
+    whole = level(WORDS, seed=5, temperature=0.8)
+    previews = list(level.stream(WORDS, seed=5, sampling=ImageSampling(temperature=0.8)))
+    assert [len(preview.codes) for preview in previews] == [1, 2]
+    for preview in previews:
+        known = len(preview.codes)
+        assert all(torch.equal(a, b) for a, b in zip(preview.codes, whole.codes, strict=False))
+        torch.testing.assert_close(preview.level_bits, whole.level_bits[:, :known])
+        decoded = to_images(level.bundle.image_tokenizer.decode(whole.codes[:known], known))
+        assert pixels(preview) == [image.tobytes() for image in decoded]
+    assert pixels(previews[-1]) == pixels(whole)
+
+
+def test_previews_need_whole_levels():
+    with pytest.raises(InputError, match="previews need codes in order \"level\"; this bundle has 'pyramid'"):
+        TextToImagePipeline(shared_bundle("pyramid")).stream("red apple")
+
+
+def test_pictures_of_a_symbol(pipeline: TextToImagePipeline):
+    output = pipeline(symbol=[0, 3, 5], num_images=3, seed=1)
+    assert output.codes[0].flatten().tolist() == [0, 3, 5]
+    assert pipeline("red apple", symbol=2, num_images=4).codes[0].flatten().tolist() == [2] * 4
+    assert output.bits.shape == (3,)
+
+
+def test_coarse_codes_are_kept_and_the_others_drawn_anew(level: TextToImagePipeline):
+    first = level(["red apple", "sad face"], num_images=2, seed=0)
+    again = level(["red apple", "sad face"], num_images=2, seed=0, coarse_codes=first.codes[:1])
+    assert pixels(again) == pixels(first)
+    other = level(["red apple", "sad face"], num_images=2, seed=90, coarse_codes=first.codes[:1])
+    assert torch.equal(other.codes[0], first.codes[0])
+    assert not torch.equal(other.codes[1], first.codes[1])
+    one = level("red apple", num_images=5, coarse_codes=tuple(grid[:1] for grid in first.codes[:1]))
+    assert one.codes[0].flatten().tolist() == [int(first.codes[0][0, 0, 0])] * 5
+
+
+def test_the_best_candidate_is_the_one_whose_caption_is_likeliest(level: TextToImagePipeline):
+    bundle, words = level.bundle, ["red apple", "grinning face"]
+    best = level(words, seed=3, num_candidates=6)
+    assert best.caption_bits is not None
+    assert best.seeds == [3, 4]
+    for row, (text, seed) in enumerate(zip(words, best.seeds, strict=True)):
+        candidates = level([text] * 6, seed=candidate_seeds([seed], 6))
+        documents = [
+            image_to_text(bundle.vocabulary, ids, bundle.text_tokenizer.encode(text), "2x2")
+            for ids in images_to_ids(bundle.vocabulary, candidates.codes)
+        ]
+        bits = score_documents(TokenScorer(bundle.prior, bundle.grammar), documents).caption
+        chosen = int(bits.argmin())
+        assert all(torch.equal(a[row], b[chosen]) for a, b in zip(best.codes, candidates.codes, strict=True))
+        assert float(best.caption_bits[row]) == pytest.approx(float(bits.min()), rel=1e-5)
+    assert level(words, seed=3).caption_bits is None
+
+
+def test_levels_may_have_settings_of_their_own(level: TextToImagePipeline):
+    plain, sharp = level("red apple", num_images=20), level("red apple", num_images=20, temperature=(1.0, 0))
+    assert torch.equal(plain.codes[0], sharp.codes[0])
+    assert not torch.equal(plain.codes[1], sharp.codes[1])
+
+
 def test_from_pretrained_loads_a_folder():
     loaded = TextToImagePipeline.from_pretrained(bundle_folder(), device="cpu")
     assert pixels(loaded("red apple")) == pixels(TextToImagePipeline(shared_bundle())("red apple"))
@@ -111,6 +174,15 @@ def test_from_pretrained_loads_a_folder():
         ({"size": "3x3"}, "image size '3x3' is not in the vocabulary; known sizes: 2x2"),
         ({"temperature": -1.0}, "temperature must be"),
         ({"top_p": 0.0}, "top_p must be"),
+        ({"top_p": 1.5}, "top_p must be"),
+        ({"temperature": [1.0]}, "temperature has 1 values, expected one, or one for each of 2 levels"),
+        ({"symbol": 6}, "codes of level 0 are 6 to 6, but it has 6"),
+        ({"symbol": -1}, "a symbol must be 0 or more, got -1"),
+        ({"symbol": [1, 2]}, "one symbol per picture is expected, 1 in all, got 2"),
+        ({"coarse_codes": (torch.zeros(1, 2, 2),)}, r"level 0 have shape \(1, 2, 2\), expected \(1 or 1, 1, 1\)"),
+        ({"coarse_codes": (torch.zeros(1, 1, 1),), "symbol": 0}, "coarse_codes hold a whole-image code already"),
+        ({"num_candidates": 0}, "num_candidates must be at least 1"),
+        ({"prompts": "", "num_candidates": 2}, "an empty prompt needs num_candidates=1"),
         ({"prompts": "long " * 60}, "but the model has 64"),
         ({"prompts": "lone \ud800 surrogate"}, "lone surrogate at position 5"),
     ],

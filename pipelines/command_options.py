@@ -1,0 +1,33 @@
+"""Command-line options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..hub.errors import InputError
+
+Model = Annotated[str, typer.Option(help="Folder of a bundle, or its name on the Hub.")]
+Split = Annotated[str, typer.Option(help="Split to score.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Guidance = Annotated[float, typer.Option(help="1 draws as the model does; more follows the words more closely.")]
+Temperature = Annotated[float, typer.Option(help="Below 1 prefers likely tokens; 0 takes the most likely ones.")]
+TopK = Annotated[int, typer.Option(help="Draw from the k most likely tokens only; 0 from all.")]
+TopP = Annotated[float, typer.Option(help="Draw from the most likely tokens that hold this share of the chances.")]
+Codes = Annotated[str, typer.Option(help="Dataset of codes: a folder, or its name on the Hub.")]
+MaxImages = Annotated[int | None, typer.Option(help="Most pictures of a split, drawn by a fixed seed.")]
+JsonFile = Annotated[Path | None, typer.Option(help="JSON file for the result as well.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+
+def png_path(path: Path, option: str) -> str:
+    """The path of a picture that is to be written.
+
+    Raises:
+        InputError: it does not end in .png.
+    """
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{option} must end in .png, got {path}")
+    return str(path)
