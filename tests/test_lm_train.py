@@ -327,8 +327,14 @@ def test_the_loss_falls_on_what_can_be_learned_by_heart(tmp_path):
     assert sum(losses[-10:]) / 10 < 0.35 * losses[0]
 
 
-def test_two_processes_give_the_losses_of_one(tmp_path):
-    settings = config(tmp_path / "two", size="pico", num_steps=20, log_every=1, checkpoint_every=100)
+# Muon's orthogonalisation runs in bfloat16, which magnifies what the order of a sum rounds.
+@pytest.mark.parametrize(
+    ("optimizer", "tolerance"), [("adamw", 1e-4), pytest.param("muon", 5e-3, marks=pytest.mark.slow)]
+)
+def test_two_processes_give_the_losses_of_one(tmp_path, optimizer: str, tolerance: float):
+    settings = config(
+        tmp_path / "two", size="pico", num_steps=20, log_every=1, checkpoint_every=100, optimizer=optimizer
+    )
     arguments = cli_arguments(settings)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     command = [*launch, "-m", "pictogram.lm.train", *arguments, "--json"]
@@ -341,7 +347,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path):
     for first, second in zip(one, two, strict=True):
         assert first.keys() == second.keys()
         for name in first:
-            assert second[name] == pytest.approx(first[name], abs=1e-4 if name == "loss" else 1e-2)
+            assert second[name] == pytest.approx(first[name], abs=tolerance if name == "loss" else 100 * tolerance)
 
 
 def test_codes_of_another_tokenizer_are_refused_before_any_work(tmp_path, monkeypatch):
