@@ -252,7 +252,7 @@ def _normalised(x: torch.Tensor, eps: float) -> torch.Tensor:
 def _product(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
     """(N, in) times (out, in), as `F.linear`."""
     onednn = _onednn_linear()
-    if onednn is not None and len(x) >= 8 and x.dtype == torch.float32 and x.device.type == "cpu":
+    if onednn is not None and len(x) > 1 and x.dtype == torch.float32 and x.device.type == "cpu":
         return onednn(x, weight, bias, "none", [], "")
     return F.linear(x, weight, bias)
 
