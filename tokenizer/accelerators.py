@@ -30,7 +30,7 @@ def tracker_names(trackers: str) -> list[str]:
 
 
 def best_precision() -> str:
-    """ "bf16" on a GPU that computes with it; on a CPU its matrix products run at half the speed of float32."""
+    """Returns "bf16" on a GPU that computes with it, else "no": on a CPU its matrix products run at half the speed of float32."""
     return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
 
 
