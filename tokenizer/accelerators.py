@@ -30,7 +30,7 @@ def tracker_names(trackers: str) -> list[str]:
 
 
 def best_precision() -> str:
-    """Returns "bf16" on a GPU that computes with it, else "no": on a CPU its matrix products run at half the speed of float32."""
+    """The precision to train in: bfloat16 where a GPU computes with it; a CPU multiplies it at half the speed of float32."""
     return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
 
 
