@@ -75,11 +75,10 @@ def draw(scores: torch.Tensor, uniform: torch.Tensor, sampling: SamplingConfig) 
     probabilities = torch.softmax(scores.double() / sampling.temperature, -1)
     probabilities = _truncate(probabilities, sampling)
     cumulative = probabilities.cumsum(-1)  # (B, n)
-    target = uniform.to(cumulative)[:, None] * cumulative[:, -1:]
-    column = torch.searchsorted(cumulative, target, right=True).squeeze(1)
-    # Rounding could point past the last token with any chance: stay on it.
-    last = (probabilities > 0).long().cumsum(1).argmax(1)
-    return torch.minimum(column, last)
+    total = cumulative[:, -1:]
+    # The first sum above the target has a chance of its own; rounding must not lift the target to the total.
+    target = torch.minimum(uniform.to(cumulative)[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+    return torch.searchsorted(cumulative, target, right=True).squeeze(1)
 
 
 def guide(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:

@@ -61,6 +61,8 @@ class StaticDecoding(FusedDecoding):
     def _new_buffers(self, count: int) -> None:
         """What a step reads: the tokens, their place, and what is hidden from the rows' beginnings."""
         device = self.prior.embeddings.device
+        for block in (self.keys, self.values):
+            block[:, :, self.length :] = 0  # a step multiplies what was never written by a weight of zero
         self._ids = torch.zeros(count, 1, dtype=torch.int64, device=device)
         self._place = torch.zeros(1, dtype=torch.int64, device=device)
         self._places = torch.arange(self.capacity, device=device)

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from pictogram.hub.errors import InputError
-from pictogram.lm import fused_decoder, products
+from pictogram.lm import products
 from pictogram.lm.decoder import Decoding, StockDecoding, _pad_left, start
 from pictogram.lm.fused_decoder import FusedDecoding, FusedPrior
 
@@ -118,16 +118,18 @@ def test_equal_prompts_are_read_once(monkeypatch):
 
 
 @torch.inference_mode()
-def test_torchs_own_product_gives_the_same(monkeypatch):
-    model = make("qwen3")
-    quick = start(model, PROMPTS["equal"], 1)
-    monkeypatch.setattr(products, "prefers_onednn", lambda: False)
-    fused_decoder._onednn_linear.cache_clear()
-    try:
-        monkeypatch.setattr(fused_decoder, "prefers_onednn", lambda: False)
-        assert difference(quick, start(model, PROMPTS["equal"], 1)) < 1e-5
-    finally:
-        fused_decoder._onednn_linear.cache_clear()
+@pytest.mark.parametrize("name", ["qwen3", "llama with biases"])
+def test_packed_and_plain_products_give_the_same(name: str, monkeypatch):
+    decodings = []
+    for packs in (False, True):
+        monkeypatch.setattr(products, "prefers_onednn", lambda packs=packs: packs)
+        model = make(name)
+        prior = FusedPrior.of(model)
+        assert prior is not None
+        assert prior.layers[0].qkv.weight.is_mkldnn == prior.head_of(slice(0, 5)).weight.is_mkldnn == packs
+        assert prior.head_of(slice(0, 5)) is prior.head_of(slice(0, 5))
+        decodings.append(start(model, PROMPTS["equal"], 1))
+    assert difference(*decodings) < 1e-5
 
 
 def test_weights_that_change_are_read_again():

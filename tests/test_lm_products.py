@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pictogram.lm import products
-from pictogram.lm.products import convolved_linear, quicken_linears
+from pictogram.lm.products import PackedLinear, convolved_linear, quicken_linears
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 5, 8), (16, 7, 12), (20, 1, 5)])
@@ -46,3 +46,16 @@ def test_elsewhere_nothing_changes(monkeypatch):
     model = nn.Linear(2, 2)
     quicken_linears(model)
     assert "forward" not in vars(model)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 64])
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_packed_layer_is_that_layer(rows: int, biased: bool, monkeypatch):
+    torch.manual_seed(0)
+    x, weight, bias = torch.randn(rows, 12), torch.randn(6, 12), torch.randn(6) if biased else None
+    for packs in (False, True):
+        monkeypatch.setattr(products, "prefers_onednn", lambda packs=packs: packs)
+        layer = PackedLinear.of(weight, bias)
+        assert layer.weight.is_mkldnn == packs
+        torch.testing.assert_close(layer(x), F.linear(x, weight, bias), rtol=1e-5, atol=1e-5)
+        assert not PackedLinear.of(weight.double(), None).weight.is_mkldnn

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
@@ -10,6 +12,8 @@ from ..hub.errors import InputError, first_line
 
 PRECISIONS = ("no", "fp16", "bf16")
 """What `mixed_precision` may be."""
+
+_SECONDS_TO_LET_GO = 0.3
 
 
 def tracker_names(trackers: str) -> list[str]:
@@ -63,7 +67,11 @@ def finish(accelerator: Accelerator) -> None:
     `Accelerator.end_training` would also destroy the process group at once. That may hang: gloo's threads need the
     interpreter's lock to let go of the last barrier (seen in torch 2.13), while the main thread holds it and waits for
     them to end. So the group lives as long as the process, which may also train again.
+    For the same reason a process that ended at once was seen to abort: a thread wanted the lock of an interpreter that
+    was closing. So the threads get a moment to let go.
     """
     for tracker in accelerator.trackers:
         tracker.finish()
     accelerator.wait_for_everyone()
+    if accelerator.num_processes > 1:
+        time.sleep(_SECONDS_TO_LET_GO)
