@@ -129,7 +129,6 @@ def test_one_mask_for_all_or_one_for_each():
         ({"mask": [np.zeros((16, 16, 3), np.uint8)]}, r"got uint8 \(16, 16, 3\)"),
         ({"mask": "nowhere.png"}, "nowhere.png cannot be read as a picture"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
