@@ -1,6 +1,6 @@
 """Does a prior compose what it never saw together? Known names in styles they were held out of, and unknown names.
 
-python benchmarks/compositions.py --model BUNDLE --data EMOJI --out DIR --json compositions.json
+python benchmarks/compositions.py --model BUNDLE --data EMOJI --classifier emoji.safetensors --out DIR --json FILE
 
 The data has columns `name`, `style`, `category` and captions; benchmarks/README.md says what each number is.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from emoji_classifier import EmojiClassifier, Labelled, train_classifier
+from emoji_classifier import EmojiClassifier, Labelled, kept_classifier
 from interleaved import print_report
 from PIL import Image
 
@@ -186,6 +186,7 @@ def main() -> None:
     parser.add_argument("--top-p", type=float, default=1.0)
     parser.add_argument("--guidance-scale", type=float, default=1.0)
     parser.add_argument("--num-candidates", type=int, default=1)
+    parser.add_argument("--classifier", type=Path, required=True, help="its file; trained and written if missing")
     parser.add_argument("--epochs", type=int, default=8, help="of the classifier")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -198,7 +199,7 @@ def main() -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     pipeline = TextToImagePipeline.from_pretrained(arguments.model)
     train, _ = read(arguments.data, "train", pipeline.bundle.image_processor)
-    classifier = train_classifier(train, arguments.seed, arguments.epochs)
+    classifier = kept_classifier(arguments.classifier, train, seed=0, epochs=arguments.epochs)
     temperature = arguments.temperature[0] if len(arguments.temperature) == 1 else arguments.temperature
     options: dict[str, Any] = dict(
         seed=arguments.seed,

@@ -7,11 +7,14 @@ in. The recipe is fixed: the same for every model that is measured with it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional as F
 
+from pictogram.hub.files import atomic_write_bytes
 from pictogram.tokenizer.progress import progress_bar
 
 _EPOCHS = 8
@@ -74,8 +77,7 @@ class EmojiClassifier(nn.Module):
 def train_classifier(pictures: Labelled, seed: int, epochs: int = _EPOCHS) -> EmojiClassifier:
     """Trains on randomly shifted pictures, by AdamW with one cycle of learning rates."""
     torch.manual_seed(seed)
-    labels = {"style": pictures.styles, "category": pictures.categories, "name": pictures.names}
-    model = EmojiClassifier({label: sorted(set(values)) for label, values in labels.items()})
+    model, labels = _untrained(pictures), _labels(pictures)
     targets = {label: _numbers(model.vocabularies[label], values) for label, values in labels.items()}
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
     batches = -(-len(pictures.pixels) // _BATCH_SIZE)
@@ -93,6 +95,25 @@ def train_classifier(pictures: Labelled, seed: int, epochs: int = _EPOCHS) -> Em
                 schedule.step()
                 advance(1)
     return model.eval()
+
+
+def kept_classifier(path: Path, pictures: Labelled, seed: int, epochs: int = _EPOCHS) -> EmojiClassifier:
+    """The classifier in a file, which is trained and written if there is none."""
+    if path.exists():
+        model = _untrained(pictures)
+        model.load_state_dict(load_file(path))
+        return model.eval()
+    model = train_classifier(pictures, seed, epochs)
+    atomic_write_bytes(path, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
+    return model
+
+
+def _labels(pictures: Labelled) -> dict[str, list[str]]:
+    return {"style": pictures.styles, "category": pictures.categories, "name": pictures.names}
+
+
+def _untrained(pictures: Labelled) -> EmojiClassifier:
+    return EmojiClassifier({label: sorted(set(values)) for label, values in _labels(pictures).items()})
 
 
 def _numbers(vocabulary: list[str], values: list[str]) -> torch.Tensor:

@@ -77,10 +77,15 @@ def test_the_script(tmp_path, monkeypatch):
     write_split(data, "test_unseen", 4, first=100)
     monkeypatch.setattr(sys, "argv", [
         "compositions.py", "--model", str(tmp_path / "bundle"), "--data", str(data), "--out", str(tmp_path / "out"),
-        "--epochs", "1", "--temperature", "1", "0.9", "0.8", "--json", str(tmp_path / "report.json"),
+        "--classifier", str(tmp_path / "classifier.safetensors"), "--epochs", "1", "--temperature", "1", "0.9", "0.8",
+        "--json", str(tmp_path / "report.json"),
     ])  # fmt: skip
     module("compositions").main()
     report = json.loads((tmp_path / "report.json").read_text())
+    written = (tmp_path / "classifier.safetensors").read_bytes()
+    module("compositions").main()  # with the classifier that is there
+    assert json.loads((tmp_path / "report.json").read_text()) == report
+    assert (tmp_path / "classifier.safetensors").read_bytes() == written
     known, unknown = report["test_composition"], report["test_unseen"]
     assert (known["pictures"], unknown["pictures"]) == (6, 4)
     assert 0 <= known["pixels"]["drawn_nearer_than_best_copy"] <= 1
@@ -98,6 +103,7 @@ def test_mistakes(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     Dataset.from_dict({"image": [picture(0)]}, Features(image=Image())).to_parquet(tmp_path / "data" / "train.parquet")
     arguments = ["--model", str(tmp_path / "bundle"), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    arguments += ["--classifier", str(tmp_path / "classifier.safetensors")]
     monkeypatch.setattr(sys, "argv", ["compositions.py", *arguments])
     with pytest.raises(SystemExit, match="no column 'name'"):
         module("compositions").main()
