@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel
 
 from ..hub.errors import InputError
-from .fused_decoder import FusedDecoding, FusedPrior
+from .fused_decoder import FusedDecoding
+from .fused_prior import FusedPrior
 from .static_decoder import StaticDecoding
 
 

@@ -1,91 +1,15 @@
 """Decoding with a stock Llama or Qwen3: the same weights and the same function in fewer and larger operations.
 
-Queries, keys and values are one product, so are gate and up; the gains of the norms before them are folded into these
-matrices; keys and values lie in one block that was large enough from the start; and heads that share keys (grouped
-queries) share one product. `generate()` spends most of its time between such operations.
+Keys and values lie in one block that was large enough from the start, and heads that share keys (grouped queries) share
+one product. `generate()` spends most of its time between such operations.
 """
 
 from __future__ import annotations
 
-import weakref
-from dataclasses import dataclass, field
-from typing import Any, cast
-
 import torch
-from torch import nn
 from torch.nn import functional as F
-from transformers import LlamaForCausalLM, PreTrainedModel, Qwen3ForCausalLM
 
-from .products import PackedLinear
-
-_STATIC_ROPE = ("default", "linear", "llama3")
-"""Rotary positions that do not depend on the length of what is read."""
-
-_FUSED: weakref.WeakKeyDictionary[PreTrainedModel, tuple[tuple[int, ...], FusedPrior]] = weakref.WeakKeyDictionary()
-
-
-@dataclass(frozen=True, eq=False)
-class _Layer:
-    """One layer's products."""
-
-    qkv: PackedLinear
-    head_gain: torch.Tensor | None
-    """(heads + key-value heads, head_dim) gains of the norms of queries and keys, in Qwen3."""
-    out: PackedLinear
-    gate_up: PackedLinear
-    down: PackedLinear
-
-
-@dataclass(frozen=True, eq=False)
-class FusedPrior:
-    """The weights of a stock model, rearranged. Make it with `of`.
-
-    Attributes:
-        embeddings: (V, width).
-        layers: in order.
-        norm: (width,) gain of the last norm.
-        head: (V, width).
-        cos: (context, head_dim) of the rotary positions.
-        sin: (context, head_dim), its first half negated.
-        num_heads: of queries.
-        num_kv_heads: of keys and values.
-        head_dim: of both.
-        eps: () float32, of all norms.
-    """
-
-    embeddings: torch.Tensor
-    layers: tuple[_Layer, ...]
-    norm: torch.Tensor
-    head: torch.Tensor
-    cos: torch.Tensor
-    sin: torch.Tensor
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    eps: torch.Tensor
-    _packed_heads: dict[tuple[int, int], PackedLinear] = field(default_factory=dict, repr=False)
-
-    @classmethod
-    def of(cls, model: PreTrainedModel) -> FusedPrior | None:
-        """The rearranged weights of a model, remembered until they change; None for a model of another kind."""
-        if not _is_supported(model):
-            return None
-        state = tuple(
-            number for p in model.parameters() for number in (p.data_ptr(), 0 if p.is_inference() else p._version)
-        )
-        remembered = _FUSED.get(model)
-        if remembered is None or remembered[0] != state:
-            remembered = _FUSED[model] = (state, _rearranged(model))
-        return remembered[1]
-
-    def head_of(self, columns: torch.Tensor | slice) -> PackedLinear:
-        """The output layer of some ids; for those of a slice, as the codes of a level are, it is remembered."""
-        if isinstance(columns, torch.Tensor):
-            return PackedLinear(self.head[columns], None)
-        first, last, _ = columns.indices(len(self.head))
-        if (first, last) not in self._packed_heads:
-            self._packed_heads[first, last] = PackedLinear.of(self.head[first:last], None)
-        return self._packed_heads[first, last]
+from .fused_prior import FusedPrior, Layer
 
 
 class FusedDecoding:
@@ -105,8 +29,9 @@ class FusedDecoding:
         self.keys = prior.embeddings.new_empty(block)
         self.values = prior.embeddings.new_empty(block)
         self.capacity = capacity
+        self.cos, self.sin = prior.rotation(capacity)
         self._pad(padding)
-        self.append(input_ids)
+        FusedDecoding.append(self, input_ids)  # also where single tokens are read in another way
         self._hidden = self._hidden[:, -1:]
 
     def append(self, ids: torch.Tensor) -> None:
@@ -160,7 +85,7 @@ class FusedDecoding:
 
     def _store(
         self,
-        layer: _Layer,
+        layer: Layer,
         x: torch.Tensor,
         keys: torch.Tensor,
         values: torch.Tensor,
@@ -183,9 +108,8 @@ class FusedDecoding:
 
     def _rotation(self, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and sines of the new tokens' positions, (1 or B, M, 1, head_dim) each."""
-        prior = self.prior
         if self.padding is None:
-            return prior.cos[None, first:last, None], prior.sin[None, first:last, None]
+            return self.cos[None, first:last, None], self.sin[None, first:last, None]
         assert self._rotations is not None
         cos, sin = self._rotations
         return cos[:, first:last], sin[:, first:last]
@@ -197,9 +121,9 @@ class FusedDecoding:
         if self.padding is not None:
             positions = (torch.arange(self.capacity, device=padding.device) - padding[:, None]).clamp(min=0)
             # (B, capacity, 1, head_dim) each
-            self._rotations = self.prior.cos[positions][:, :, None], self.prior.sin[positions][:, :, None]
+            self._rotations = self.cos[positions][:, :, None], self.sin[positions][:, :, None]
             hidden = torch.arange(self.capacity, device=padding.device) < padding[:, None, None]
-            mask = torch.zeros(hidden.shape, dtype=self.prior.cos.dtype, device=padding.device)
+            mask = torch.zeros(hidden.shape, dtype=self.prior.embeddings.dtype, device=padding.device)
             # (B * key-value heads, 1, capacity)
             self._padding_mask = mask.masked_fill_(hidden, -torch.inf).repeat_interleave(self.prior.num_kv_heads, 0)
 
@@ -208,7 +132,7 @@ class FusedDecoding:
         prior, new = self.prior, last - first
         if new == 1:
             return None if self._padding_mask is None else self._padding_mask[:, :, :last]
-        places = torch.arange(last, device=prior.cos.device)
+        places = torch.arange(last, device=prior.embeddings.device)
         hidden = places > torch.arange(first, last, device=places.device)[:, None]  # (M, last)
         if self.padding is None:
             hidden = hidden[None]
@@ -217,7 +141,7 @@ class FusedDecoding:
             own = places == torch.arange(first, last, device=places.device)[:, None]
             hidden = (hidden | (places < self.padding[:, None, None])) & ~own
             hidden = hidden.repeat_interleave(prior.num_kv_heads, 0)
-        mask = torch.zeros(hidden.shape, dtype=prior.cos.dtype, device=places.device)
+        mask = torch.zeros(hidden.shape, dtype=prior.embeddings.dtype, device=places.device)
         return mask.masked_fill_(hidden, -torch.inf).repeat(1, prior.num_heads // prior.num_kv_heads, 1)
 
     def _chosen(self, block: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
@@ -255,71 +179,3 @@ def _normalised(x: torch.Tensor, eps: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(x.float(), x.shape[-1:], None, float(eps)).to(x.dtype)
     length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     return x * torch.addcmul(eps, length, length, value=1 / x.shape[-1]).rsqrt_()
-
-
-def _is_supported(model: PreTrainedModel) -> bool:
-    """Whether a model is a stock Llama or Qwen3 with nothing that this file leaves out."""
-    if type(model) not in (LlamaForCausalLM, Qwen3ForCausalLM):
-        return False
-    config = model.config
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    slides = any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ())
-    projections = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    is_plain = all(type(module) is nn.Linear for module in projections)  # no adapters, no quantised weights
-    head = model.get_output_embeddings()
-    has_plain_head = isinstance(head, nn.Linear) and head.bias is None
-    return config.hidden_act == "silu" and rope in _STATIC_ROPE and not slides and is_plain and has_plain_head
-
-
-@torch.no_grad()
-def _rearranged(model: PreTrainedModel) -> FusedPrior:
-    config, body = model.config, cast(Any, model.base_model)
-    embeddings, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight  # pyright: ignore
-    assert isinstance(embeddings, torch.Tensor)
-    assert isinstance(head, torch.Tensor)
-    positions = torch.arange(config.max_position_embeddings, device=embeddings.device)[None]
-    cos, sin = body.rotary_emb(embeddings, positions)  # (1, context, head_dim), in the model's type
-    half = cos.shape[-1] // 2
-    sin = torch.cat([-sin[..., :half], sin[..., half:]], -1)
-    return FusedPrior(
-        embeddings=embeddings.detach(),
-        layers=tuple(_fused_layer(layer) for layer in body.layers),
-        norm=body.norm.weight.detach(),
-        head=head.detach(),
-        cos=cos[0],
-        sin=sin[0],
-        num_heads=config.num_attention_heads,
-        num_kv_heads=config.num_key_value_heads,
-        head_dim=cos.shape[-1],
-        eps=torch.tensor(config.rms_norm_eps, device=embeddings.device),
-    )
-
-
-def _fused_layer(layer: Any) -> _Layer:
-    attention, mlp = layer.self_attn, layer.mlp
-    scale = attention.scaling  # of scores: folded into queries, through their gain or their matrix
-    inner = [attention.q_proj, attention.k_proj, attention.v_proj]
-    heads, groups = (m.out_features // attention.head_dim for m in inner[:2])
-    gain = None
-    query_scale = scale
-    if hasattr(attention, "q_norm"):
-        gain = torch.cat(
-            [(attention.q_norm.weight * scale).expand(heads, -1), attention.k_norm.weight.expand(groups, -1)]
-        )
-        query_scale = 1.0
-    out, down = attention.o_proj, mlp.down_proj
-    return _Layer(
-        qkv=_joined(inner, [query_scale, 1.0, 1.0], layer.input_layernorm.weight),
-        head_gain=gain,
-        out=PackedLinear.of(out.weight.detach(), out.bias),
-        gate_up=_joined([mlp.gate_proj, mlp.up_proj], [1.0, 1.0], layer.post_attention_layernorm.weight),
-        down=PackedLinear.of(down.weight.detach(), down.bias),
-    )
-
-
-def _joined(modules: list[nn.Linear], scales: list[float], gain: torch.Tensor) -> PackedLinear:
-    """Matrices one above the other, each scaled, with the gain of the norm before them; and their biases, likewise."""
-    scaled = list(zip(modules, scales, strict=True))
-    weight = torch.cat([module.weight * scale for module, scale in scaled]) * gain
-    bias = None if modules[0].bias is None else torch.cat([module.bias * scale for module, scale in scaled])
-    return PackedLinear.of(weight, bias)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import torch
 
-from .fused_decoder import FusedDecoding, FusedPrior
+from .fused_decoder import FusedDecoding
+from .fused_prior import FusedPrior
 
 _WARM_UPS = 3
 """Runs before the recording, in which libraries choose their kernels."""
@@ -75,9 +76,9 @@ class StaticDecoding(FusedDecoding):
         prior = self.prior
         positions = self._place - self._padded[:, None]  # (B, 1)
         hidden = (self._places > self._place) | (self._places < self._padded[:, None])  # (B, capacity)
-        mask = torch.zeros(hidden.shape, dtype=prior.cos.dtype, device=hidden.device).masked_fill(hidden, -torch.inf)
+        mask = torch.zeros(hidden.shape, dtype=self.cos.dtype, device=hidden.device).masked_fill(hidden, -torch.inf)
         mask = mask.repeat_interleave(prior.num_kv_heads, 0)[:, None]
-        cos, sin = prior.cos[positions][:, :, None], prior.sin[positions][:, :, None]
+        cos, sin = self.cos[positions][:, :, None], self.sin[positions][:, :, None]
         return self._forward(self._ids, self._place, self.capacity, cos, sin, mask)
 
     def _record(self) -> None:

@@ -1,11 +1,8 @@
-import copy
 from typing import Any
 
 import pytest
 import torch
 from transformers import (
-    GPT2Config,
-    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -16,7 +13,8 @@ from transformers import (
 from pictogram.hub.errors import InputError
 from pictogram.lm import products
 from pictogram.lm.decoder import Decoding, StockDecoding, _pad_left, start
-from pictogram.lm.fused_decoder import FusedDecoding, FusedPrior
+from pictogram.lm.fused_decoder import FusedDecoding
+from pictogram.lm.fused_prior import FusedPrior
 
 VOCAB = 50
 EVERYTHING = slice(0, VOCAB)
@@ -52,10 +50,6 @@ def make(name: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
         for parameter in model.parameters():  # gains and biases that do something
             parameter.add_(torch.randn_like(parameter) * 0.1)
     return model.to(dtype)
-
-
-class AdaptedLinear(torch.nn.Linear):
-    """What adapters and quantised weights put in the place of a linear layer."""
 
 
 def difference(first: Decoding, second: Decoding) -> float:
@@ -130,34 +124,6 @@ def test_packed_and_plain_products_give_the_same(name: str, monkeypatch):
         assert prior.head_of(slice(0, 5)) is prior.head_of(slice(0, 5))
         decodings.append(start(model, PROMPTS["equal"], 1))
     assert difference(*decodings) < 1e-5
-
-
-def test_weights_that_change_are_read_again():
-    model = make("qwen3")
-    first = FusedPrior.of(model)
-    assert FusedPrior.of(model) is first
-    with torch.no_grad():
-        model.get_parameter("model.layers.0.mlp.up_proj.weight").add_(1.0)
-    second = FusedPrior.of(model)
-    assert second is not first
-    assert FusedPrior.of(model.double()) not in (first, second)
-
-
-def test_other_models_are_left_to_transformers():
-    gpt = GPT2LMHeadModel(GPT2Config(vocab_size=VOCAB, n_embd=32, n_layer=1, n_head=2, n_positions=16)).eval()
-    assert FusedPrior.of(gpt) is None
-    adapted = make("llama")
-    layer: Any = adapted.get_submodule("model.layers.0.mlp")
-    layer.up_proj = AdaptedLinear(64, 48, bias=False)
-    assert FusedPrior.of(adapted) is None
-    sliding = copy.deepcopy(make("qwen3"))
-    sliding.config.layer_types = ["sliding_attention", "full_attention"]
-    assert FusedPrior.of(sliding) is None
-    with torch.inference_mode():
-        decoding = start(gpt, PROMPTS["several lengths"], 3)
-        assert isinstance(decoding, StockDecoding)
-        decoding.append(torch.full((5, 2), 9))
-        assert decoding.logits(EVERYTHING).shape == (5, 2, VOCAB)
 
 
 def test_more_tokens_than_the_context_are_refused():

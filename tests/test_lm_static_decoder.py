@@ -3,7 +3,7 @@ import torch
 from test_lm_fused_decoder import EVERYTHING, MODELS, PROMPTS, VOCAB, difference, make
 
 from pictogram.lm.decoder import _pad_left, start
-from pictogram.lm.fused_decoder import FusedPrior
+from pictogram.lm.fused_prior import FusedPrior
 from pictogram.lm.static_decoder import StaticDecoding
 
 
@@ -28,6 +28,14 @@ def test_constant_shapes_compute_what_growing_ones_do(name: str, prompts: list[l
         for decoding in (found, expected):
             decoding.append(ids)
         assert difference(found, expected) < 1e-9
+
+
+@torch.inference_mode()
+def test_a_prompt_of_one_token():
+    found, expected = static("qwen3", [[3], [4]], 2), start(make("qwen3", torch.float64), [[3], [4]], 2)
+    for decoding in (found, expected):
+        decoding.append(torch.tensor([[5], [6]]))
+    assert difference(found, expected) < 1e-9
 
 
 @torch.inference_mode()
