@@ -14,16 +14,21 @@ from torch.nn import functional as F
 
 from ..hub.errors import InputError
 
+_LEAST_TEMPERATURE = 1e-6
+"""Still far from a quotient that is infinite."""
+
+_MOST_GUIDANCE = 1e4
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """How tokens are drawn.
 
     Attributes:
-        temperature: divides the logits; 0 takes the most likely token.
+        temperature: divides the logits, 1e-6 or more; 0 takes the most likely token.
         top_k: keeps the k most likely tokens; 0 keeps all.
         top_p: keeps the fewest tokens whose chances sum to at least this, 0 < top_p <= 1 (Holtzman et al. 2020).
-        guidance_scale: 1 follows the prompt as the model does; more exaggerates what the prompt changes
+        guidance_scale: 1 follows the prompt as the model does; more, up to 10,000, exaggerates what the prompt changes
             (classifier-free guidance, Ho & Salimans 2022, on logits).
 
     Raises:
@@ -36,14 +41,14 @@ class SamplingConfig:
     guidance_scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf"):
-            raise InputError(f"temperature must be 0 or more, got {self.temperature}")
-        if self.top_k < 0:
-            raise InputError(f"top_k must be 0 (all) or more, got {self.top_k}")
+        if self.temperature != 0 and not _LEAST_TEMPERATURE <= self.temperature < float("inf"):
+            raise InputError(f"temperature must be 0 or more, {_LEAST_TEMPERATURE} if not 0, got {self.temperature}")
+        if self.top_k < 0 or self.top_k != int(self.top_k):
+            raise InputError(f"top_k must be 0 (all) or a whole number above, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p must be above 0 and at most 1, got {self.top_p}")
-        if not 0 <= self.guidance_scale < float("inf"):
-            raise InputError(f"guidance_scale must be 0 or more, got {self.guidance_scale}")
+        if not 0 <= self.guidance_scale <= _MOST_GUIDANCE:
+            raise InputError(f"guidance_scale must be 0 or more, at most {_MOST_GUIDANCE:g}, got {self.guidance_scale}")
 
 
 def uniforms(seeds: Sequence[int], count: int) -> torch.Tensor:

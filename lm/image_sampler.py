@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import PreTrainedModel
 
@@ -56,9 +58,11 @@ class ImageSampling:
         Raises:
             InputError: a value outside its range, or as many values as there are no levels.
         """
+        if len(self.guidance_interval) != 2 or not 0 <= self.guidance_interval[0] <= self.guidance_interval[1] <= 1:
+            raise InputError(
+                f"guidance_interval must be two shares 0 <= first <= last <= 1, got {tuple(self.guidance_interval)}"
+            )
         first, last = self.guidance_interval
-        if not 0 <= first <= last <= 1:
-            raise InputError(f"guidance_interval must be two shares 0 <= first <= last <= 1, got {first}, {last}")
         names = ("temperature", "top_k", "top_p", "guidance_scale")
         values: dict[str, list[Any]] = {name: _of_levels(name, getattr(self, name), num_levels) for name in names}
         configs = [SamplingConfig(**{name: values[name][level] for name in names}) for level in range(num_levels)]
@@ -115,8 +119,8 @@ class ImageDrawing:
         given: LongTensor (B, N) of ids in document order that are not drawn, `DRAWN` elsewhere; None draws all.
 
     Raises:
-        InputError: settings outside their range, prompts longer than the model's context, or guidance without
-            `unconditional`.
+        InputError: no prompts, draws of another shape, settings outside their range, prompts longer than the model's
+            context, or guidance without `unconditional`.
     """
 
     def __init__(
@@ -133,6 +137,11 @@ class ImageDrawing:
     ):
         layout = document_order(vocabulary.grids(size), vocabulary.order)
         self.levels: list[int] = layout.levels.tolist()
+        if not prompts or draws.shape != (len(prompts), len(self.levels)):
+            raise InputError(
+                f"draws have shape {tuple(draws.shape)}, expected ({len(prompts)}, {len(self.levels)}): one number for "
+                "each code of each of at least one prompt"
+            )
         check_room(model, max(map(len, prompts)), len(self.levels))
         self.model, self.prompts, self.unconditional = model, prompts, unconditional
         self.draws = draws.to(model.device)
@@ -254,8 +263,12 @@ class ImageDrawing:
         return ids - known.start if isinstance(known, slice) else torch.searchsorted(known, ids.contiguous())
 
 
-def _of_levels(name: str, value: float | Sequence[float], num_levels: int) -> list[float]:
+def _of_levels(name: str, value: PerLevel, num_levels: int) -> list[float]:
+    if isinstance(value, (np.ndarray, torch.Tensor)):
+        value = value.tolist()
     values: list[float] = [*value] if isinstance(value, Sequence) else [value] * num_levels
+    if not all(isinstance(each, Real) for each in values):
+        raise InputError(f"{name} must be a number, or one for each level, got {value!r}")
     if len(values) != num_levels:
         raise InputError(f"{name} has {len(values)} values, expected one, or one for each of {num_levels} levels")
     return values

@@ -56,6 +56,8 @@ class JsonServer:
             usable = False
         if not usable:
             raise InputError(f"a server's URL is expected, such as http://127.0.0.1:8000/v1, got {self.url!r}")
+        if not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise InputError("an api_key of plain characters is expected, got others, such as a line's end")
         if not 0 < self.timeout <= threading.TIMEOUT_MAX:
             raise InputError(f"timeout must be above 0 seconds, got {self.timeout}")
         if self.num_retries < 0:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from operator import index
+from typing import Any, TypeVar
 
 import torch
 
@@ -15,6 +16,9 @@ from ..tokenizer.interface import ImageCodes
 from .bundle_pipeline import check_positive
 
 Value = TypeVar("Value")
+
+_MOST_PICTURES = 1_000_000
+"""In one request, whose words and seeds are spelled out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,18 +70,18 @@ def new_request(
         InputError: nothing to draw, seeds or symbols that are too many or too few, an unknown size, codes outside their
             codebooks or of other grids, or a symbol where there is no whole-image code or codes already give it.
     """
-    prompts = [prompts] if isinstance(prompts, str) else list(prompts)
-    if not prompts:
-        raise InputError("at least one prompt is expected, got none")
-    repeated = [prompt for prompt in prompts for _ in range(check_positive("num_images", num_images))]
-    count = len(repeated)
+    prompts = [prompts] if isinstance(prompts, str) else list(prompts or ())
+    if not prompts or not all(isinstance(prompt, str) for prompt in prompts):
+        raise InputError(f"at least one prompt is expected, and words in each, got {prompts!r}")
+    count = len(prompts) * check_positive("num_images", num_images)
     seeds = spell_seeds(seed, count)
+    repeated = [prompt for prompt in prompts for _ in range(num_images)]
     size = next(iter(vocabulary.sizes)) if size is None else size
     codes = [torch.full((count, *grid), DRAWN) for grid in vocabulary.grids(size)]
     if coarse_codes is not None:
         _keep(codes, coarse_codes)
     if symbol is not None:
-        _set_symbol(codes, symbol, count)
+        _set_symbol(codes, symbol, count, vocabulary.codebook_sizes[0])
     return PictureRequest(repeated, seeds, size, given_ids(vocabulary, tuple(codes)))
 
 
@@ -85,16 +89,19 @@ def spell_seeds(seed: int | Sequence[int], count: int) -> list[int]:
     """One seed for each of `count` pictures: counted up from a single one, or as they are given.
 
     Raises:
-        InputError: too many or too few.
+        InputError: too many or too few, no whole numbers, or more pictures than anybody could wait for.
     """
-    return list(range(seed, seed + count)) if isinstance(seed, int) else _each("seed", seed, count)
+    if count > _MOST_PICTURES:
+        raise InputError(f"at most {_MOST_PICTURES:,} pictures can be asked for at a time, got {count:,}")
+    values = _whole_numbers("seed", seed)
+    return list(range(values, values + count)) if isinstance(values, int) else _each("seed", values, count)
 
 
 def _keep(codes: list[torch.Tensor], coarse: ImageCodes) -> None:
     """Writes the codes of the first levels into the grids of all."""
     if len(coarse) > len(codes):
         raise InputError(f"coarse_codes have {len(coarse)} levels, the bundle's pictures {len(codes)}")
-    for level, (grid, kept) in enumerate(zip(codes, coarse, strict=False)):
+    for level, (grid, kept) in enumerate(zip(codes, map(torch.as_tensor, coarse), strict=False)):
         if kept.ndim != 3 or len(kept) not in (1, len(grid)) or kept.shape[1:] != grid.shape[1:]:
             expected = f"({len(grid)} or 1, {grid.shape[1]}, {grid.shape[2]})"
             raise InputError(f"coarse_codes of level {level} have shape {tuple(kept.shape)}, expected {expected}")
@@ -103,16 +110,28 @@ def _keep(codes: list[torch.Tensor], coarse: ImageCodes) -> None:
         grid[:] = kept.cpu()
 
 
-def _set_symbol(codes: list[torch.Tensor], symbol: int | Sequence[int], count: int) -> None:
+def _set_symbol(codes: list[torch.Tensor], symbol: int | Sequence[int], count: int, codebook_size: int) -> None:
     if codes[0].shape[1:] != (1, 1):
         grid = f"{codes[0].shape[1]}x{codes[0].shape[2]}"
         raise InputError(f"a symbol needs a tokenizer with a whole-image code; the coarsest grid here is {grid}")
     if int(codes[0][0, 0, 0]) != DRAWN:
         raise InputError("coarse_codes hold a whole-image code already; leave out symbol")
-    symbols = [symbol] * count if isinstance(symbol, int) else _each("symbol", symbol, count)
-    if min(symbols) < 0:
-        raise InputError(f"a symbol must be 0 or more, got {min(symbols)}")
+    values = _whole_numbers("symbol", symbol)
+    symbols = [values] * count if isinstance(values, int) else _each("symbol", values, count)
+    wrong = [value for value in symbols if not 0 <= value < codebook_size]
+    if wrong:
+        raise InputError(f"a symbol is a whole-image code, 0 to {codebook_size - 1}, got {wrong[0]}")
     codes[0][:, 0, 0] = torch.tensor(symbols)
+
+
+def _whole_numbers(name: str, value: Any) -> int | list[int]:
+    """One whole number or several, of Python, numpy or torch."""
+    try:
+        if isinstance(value, Sequence) or getattr(value, "ndim", 0):
+            return [index(each) for each in value]
+        return index(value)
+    except TypeError as error:
+        raise InputError(f"{name} must be a whole number, or one for each picture, got {value!r}") from error
 
 
 def _each(name: str, values: Sequence[Value], count: int) -> list[Value]:

@@ -15,6 +15,7 @@ GREEDY = SamplingConfig(temperature=0)
     [
         {"temperature": -0.1},
         {"temperature": math.inf},
+        {"temperature": 1e-300},
         {"temperature": math.nan},
         {"top_k": -1},
         {"top_p": 0.0},
@@ -22,6 +23,7 @@ GREEDY = SamplingConfig(temperature=0)
         {"top_p": math.nan},
         {"guidance_scale": -1.0},
         {"guidance_scale": math.inf},
+        {"guidance_scale": 1e5},
     ],
     ids=str,
 )

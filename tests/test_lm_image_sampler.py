@@ -216,6 +216,20 @@ def test_settings_outside_their_range_are_refused(options: dict[str, Any], messa
         drawing(sampling=ImageSampling(**options))
 
 
+@pytest.mark.parametrize("count", [0, 5])
+def test_draws_that_do_not_fit_the_prompts_are_refused(count: int):
+    vocabulary = shared_bundle().vocabulary
+    with pytest.raises(InputError, match=rf"draws have shape \(5, 4\), expected \({count}, 5\)"):
+        ImageDrawing(
+            prior(vocabulary),
+            vocabulary,
+            "2x2",
+            prompts("level", WORDS)[:count],
+            uniforms(range(5), 4),
+            ImageSampling(),
+        )
+
+
 def test_guidance_without_an_unconditional_prompt_is_refused():
     vocabulary = shared_bundle().vocabulary
     options = (prompts("level", WORDS), uniforms(range(5), 5), ImageSampling(guidance_scale=2.0))

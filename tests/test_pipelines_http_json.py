@@ -76,6 +76,8 @@ def test_what_is_no_url(url: str):
         ({"timeout": 0.0}, "timeout must be above 0 seconds, got 0"),
         ({"timeout": float("nan")}, "timeout must be"),
         ({"timeout": float("inf")}, "timeout must be"),
+        ({"api_key": "secret\n"}, "an api_key of plain characters is expected, got others, such as a line's end$"),
+        ({"api_key": "schlüssel"}, "an api_key of plain characters is expected"),
         ({"num_retries": -1}, "num_retries must be 0 or more, got -1"),
     ],
 )

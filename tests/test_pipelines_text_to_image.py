@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -158,6 +159,31 @@ def test_levels_may_have_settings_of_their_own(level: TextToImagePipeline):
     assert not torch.equal(plain.codes[1], sharp.codes[1])
 
 
+def test_numbers_of_numpy_and_torch_are_numbers(level: TextToImagePipeline):
+    expected = level("red apple", num_images=2, seed=3, symbol=2, temperature=(1.0, 0.5))
+    found = level(
+        "red apple",
+        num_images=2,
+        seed=np.int64(3),  # pyright: ignore[reportArgumentType]
+        symbol=torch.tensor(2),  # pyright: ignore[reportArgumentType]
+        temperature=np.array([1.0, 0.5]),  # pyright: ignore[reportArgumentType]
+    )
+    again = level(
+        "red apple", num_images=2, seed=torch.tensor([3, 4]), coarse_codes=(np.array([[[2]]]),), temperature=(1.0, 0.5)
+    )  # pyright: ignore
+    for level_of_codes in range(2):
+        assert torch.equal(found.codes[level_of_codes], expected.codes[level_of_codes])
+        assert torch.equal(again.codes[level_of_codes], expected.codes[level_of_codes])
+
+
+@pytest.mark.parametrize("temperature", [1e-6, 1e300])
+@pytest.mark.parametrize("guidance_scale", [0.0, 1e4])
+def test_settings_at_the_ends_of_their_range_draw(
+    level: TextToImagePipeline, temperature: float, guidance_scale: float
+):
+    assert level("red apple", temperature=temperature, guidance_scale=guidance_scale).codes[0].numel() == 1
+
+
 def test_from_pretrained_loads_a_folder():
     loaded = TextToImagePipeline.from_pretrained(bundle_folder(), device="cpu")
     assert pixels(loaded("red apple")) == pixels(TextToImagePipeline(shared_bundle())("red apple"))
@@ -176,8 +202,20 @@ def test_from_pretrained_loads_a_folder():
         ({"top_p": 0.0}, "top_p must be"),
         ({"top_p": 1.5}, "top_p must be"),
         ({"temperature": [1.0]}, "temperature has 1 values, expected one, or one for each of 2 levels"),
-        ({"symbol": 6}, "codes of level 0 are 6 to 6, but it has 6"),
-        ({"symbol": -1}, "a symbol must be 0 or more, got -1"),
+        ({"symbol": 6}, "a symbol is a whole-image code, 0 to 5, got 6"),
+        ({"symbol": -1}, "a symbol is a whole-image code, 0 to 5, got -1"),
+        ({"symbol": 10**20}, "a symbol is a whole-image code, 0 to 5, got 1000"),
+        ({"symbol": 1.0}, "symbol must be a whole number, or one for each picture, got 1.0"),
+        ({"seed": 1.5}, "seed must be a whole number, or one for each picture, got 1.5"),
+        ({"seed": None}, "seed must be a whole number"),
+        ({"prompts": None}, "at least one prompt is expected, and words in each, got"),
+        ({"prompts": [3]}, r"at least one prompt is expected, and words in each, got \[3\]"),
+        ({"num_images": 2_000_000_000}, "at most 1,000,000 pictures can be asked for at a time, got 2,000,000,000"),
+        ({"temperature": "hot"}, "temperature must be a number, or one for each level, got 'hot'"),
+        ({"temperature": 5e-324}, "temperature must be 0 or more, 1e-06 if not 0, got 5e-324"),
+        ({"guidance_scale": 1e38}, r"guidance_scale must be 0 or more, at most 10000, got 1e\+38"),
+        ({"guidance_interval": (1,)}, "guidance_interval must be two shares"),
+        ({"top_k": 1.5}, "top_k must be 0"),
         ({"symbol": [1, 2]}, "one symbol per picture is expected, 1 in all, got 2"),
         ({"coarse_codes": (torch.zeros(1, 2, 2),)}, r"level 0 have shape \(1, 2, 2\), expected \(1 or 1, 1, 1\)"),
         ({"coarse_codes": (torch.zeros(1, 1, 1),), "symbol": 0}, "coarse_codes hold a whole-image code already"),
