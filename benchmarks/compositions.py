@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--guidance-scale", type=float, default=1.0)
     parser.add_argument("--num-candidates", type=int, default=1)
     parser.add_argument("--classifier", type=Path, required=True, help="its file; trained and written if missing")
-    parser.add_argument("--epochs", type=int, default=8, help="of the classifier")
+    parser.add_argument("--epochs", type=int, default=24, help="of the classifier, if it is trained")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     try:

@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from pictogram.hub.files import atomic_write_bytes
 from pictogram.tokenizer.progress import progress_bar
 
-_EPOCHS = 8
+_EPOCHS = 24
 _BATCH_SIZE = 128
 _LEARNING_RATE = 3e-3
 _MOST_SHIFT = 3  # pixels, of training pictures in both directions
-_NUM_FEATURES = 128
+_NUM_FEATURES = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,18 +52,19 @@ class EmojiClassifier(nn.Module):
         super().__init__()
         self.vocabularies = vocabularies
         layers: list[nn.Module] = []
-        for inner, outer, stride in ((3, 32, 1), (32, 64, 2), (64, 128, 2), (128, _NUM_FEATURES, 2)):
-            layers += [nn.Conv2d(inner, outer, 3, stride, 1, bias=False), nn.BatchNorm2d(outer), nn.ReLU()]
+        for inner, outer, kernel in ((3, 32, 5), (32, 64, 3), (64, 128, 3), (128, _NUM_FEATURES, 3)):
+            convolution = nn.Conv2d(inner, outer, kernel, stride=2, padding=kernel // 2, bias=False)
+            layers += [convolution, nn.BatchNorm2d(outer), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.heads = nn.ModuleDict({label: nn.Linear(_NUM_FEATURES, len(v)) for label, v in vocabularies.items()})
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(B, 128) features of pictures (B, 3, H, W) in [-1, 1]."""
+        """(B, 256) features of pictures (B, 3, H, W) in [-1, 1]."""
         return self.body(pixels).mean((2, 3))
 
     @torch.no_grad()
     def features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, 128) features of any number of pictures."""
+        """(N, 256) features of any number of pictures."""
         self.eval()
         return torch.cat([self(part) for part in pixels.split(_BATCH_SIZE)])
 

@@ -65,7 +65,7 @@ def test_the_classifier_learns_what_it_is_shown():
     classifier = module("emoji_classifier").train_classifier(labelled(pixels, words, words, words), seed=0, epochs=60)
     assert classifier.accuracy(pixels, "style", words) == 1.0
     assert classifier.accuracy(pixels, "style", words[::-1]) == 0.0
-    assert classifier.features(pixels).shape == (16, 128)
+    assert classifier.features(pixels).shape == (16, 256)
 
 
 def test_the_script(tmp_path, monkeypatch):
