@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -161,19 +163,13 @@ def test_levels_may_have_settings_of_their_own(level: TextToImagePipeline):
 
 def test_numbers_of_numpy_and_torch_are_numbers(level: TextToImagePipeline):
     expected = level("red apple", num_images=2, seed=3, symbol=2, temperature=(1.0, 0.5))
-    found = level(
-        "red apple",
-        num_images=2,
-        seed=np.int64(3),  # pyright: ignore[reportArgumentType]
-        symbol=torch.tensor(2),  # pyright: ignore[reportArgumentType]
-        temperature=np.array([1.0, 0.5]),  # pyright: ignore[reportArgumentType]
-    )
-    again = level(
-        "red apple", num_images=2, seed=torch.tensor([3, 4]), coarse_codes=(np.array([[[2]]]),), temperature=(1.0, 0.5)
-    )  # pyright: ignore
-    for level_of_codes in range(2):
-        assert torch.equal(found.codes[level_of_codes], expected.codes[level_of_codes])
-        assert torch.equal(again.codes[level_of_codes], expected.codes[level_of_codes])
+    settings: list[dict[str, Any]] = [
+        dict(seed=np.int64(3), symbol=torch.tensor(2), temperature=np.array([1.0, 0.5])),
+        dict(seed=torch.tensor([3, 4]), coarse_codes=(np.array([[[2]]]),), temperature=(1.0, 0.5)),
+    ]
+    for options in settings:
+        found = level("red apple", num_images=2, **options)
+        assert all(torch.equal(*grids) for grids in zip(found.codes, expected.codes, strict=True))
 
 
 @pytest.mark.parametrize("temperature", [1e-6, 1e300])
