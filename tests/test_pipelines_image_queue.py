@@ -129,7 +129,7 @@ def test_who_leaves_makes_room(queue: ImageQueue, pipeline: GatedPipeline):
         (wanted(temperature=-1.0), "temperature must be 0 or more"),
         (wanted(top_p=1.5), "top_p must be above 0 and at most 1"),
         (wanted(top_k=(1, 2, 3)), "top_k has 3 values"),
-        (wanted(symbol=6), "codes of level 0 are 6 to 6, but it has 6"),
+        (wanted(symbol=6), "a symbol is a whole-image code, 0 to 5, got 6"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_at_the_door(queue: ImageQueue, pipeline: GatedPipeline, asked, message: str):
