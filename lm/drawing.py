@@ -18,6 +18,7 @@ _LEAST_TEMPERATURE = 1e-6
 """Still far from a quotient that is infinite."""
 
 _MOST_GUIDANCE = 1e4
+"""Logits times this are far from infinite in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,7 @@ class SamplingConfig:
     def __post_init__(self) -> None:
         if self.temperature != 0 and not _LEAST_TEMPERATURE <= self.temperature < float("inf"):
             raise InputError(f"temperature must be 0 or more, {_LEAST_TEMPERATURE} if not 0, got {self.temperature}")
-        if self.top_k < 0 or self.top_k != int(self.top_k):
+        if self.top_k < 0 or not float(self.top_k).is_integer():
             raise InputError(f"top_k must be 0 (all) or a whole number above, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p must be above 0 and at most 1, got {self.top_p}")
@@ -88,7 +89,7 @@ def draw(scores: torch.Tensor, uniform: torch.Tensor, sampling: SamplingConfig) 
 
 def guide(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
     """Classifier-free guidance on logits of one shape; columns that are -inf in `conditional` stay so."""
-    guided = unconditional + scale * (conditional - unconditional)
+    guided = torch.lerp(unconditional, conditional, scale)
     return torch.where(conditional == -torch.inf, conditional, guided)
 
 

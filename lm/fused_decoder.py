@@ -108,24 +108,22 @@ class FusedDecoding:
 
     def _rotation(self, first: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Cosines and sines of the new tokens' positions, (1 or B, M, 1, head_dim) each."""
-        if self.padding is None:
-            return self.cos[None, first:last, None], self.sin[None, first:last, None]
-        assert self._rotations is not None
         cos, sin = self._rotations
         return cos[:, first:last], sin[:, first:last]
 
     def _pad(self, padding: torch.Tensor) -> None:
-        """Remembers each row's padding, its positions, and what hides it from single new tokens, if there is any."""
+        """Remembers each row's padding, if there is any, what hides it from single new tokens, and rotary positions."""
         self.padding = padding if bool(padding.any()) else None
-        self._padding_mask = self._rotations = None
+        self._padding_mask = None
+        positions = torch.arange(self.capacity, device=padding.device)[None]
         if self.padding is not None:
-            positions = (torch.arange(self.capacity, device=padding.device) - padding[:, None]).clamp(min=0)
-            # (B, capacity, 1, head_dim) each
-            self._rotations = self.cos[positions][:, :, None], self.sin[positions][:, :, None]
+            positions = (positions - padding[:, None]).clamp(min=0)
             hidden = torch.arange(self.capacity, device=padding.device) < padding[:, None, None]
             mask = torch.zeros(hidden.shape, dtype=self.prior.embeddings.dtype, device=padding.device)
             # (B * key-value heads, 1, capacity)
             self._padding_mask = mask.masked_fill_(hidden, -torch.inf).repeat_interleave(self.prior.num_kv_heads, 0)
+        # (1 or B, capacity, 1, head_dim) each
+        self._rotations = self.cos[positions][:, :, None], self.sin[positions][:, :, None]
 
     def _mask(self, first: int, last: int) -> torch.Tensor | None:
         """What keeps new tokens from padding and from each other's future, added to scores; None if nothing must."""

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from ..hub.errors import InputError
 from .decoder import Decoding, check_room, start
-from .drawing import SamplingConfig, draw
+from .drawing import SamplingConfig, draw, guide
 from .order import ImageCodes, document_order, flatten
 from .vocabulary import JointVocabulary
 
@@ -213,7 +213,7 @@ class ImageDrawing:
         conditional = logits[:count]
         scores = conditional
         if self.is_guided[place]:
-            scores = torch.lerp(logits[count:], conditional, config.guidance_scale)  # as `guide`, for all are legal
+            scores = guide(conditional, logits[count:], config.guidance_scale)
         columns = draw(scores, self.draws[:, place], config)
         if self.is_partly_given[place]:
             given = self.given[:, place].to(columns.device)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -56,10 +57,7 @@ def evaluate_tokenizer_command(
         picture=None if picture is None else png_path(picture, "--picture"),
         batch_size=batch_size,
     )
-    if json_output:
-        print_result(result, json_output)
-    else:
-        print_evaluation(result)
+    _show(result, json_output, print_evaluation)
 
 
 @app.command("prior")
@@ -94,10 +92,7 @@ def evaluate_prior_command(
         per_image=per_image,
         output=output,
     )
-    if json_output:
-        print_result(result, json_output)
-    else:
-        print_rates(result)
+    _show(result, json_output, print_rates)
 
 
 @app.command("classes")
@@ -132,10 +127,7 @@ def evaluate_classes_command(
         batch_size=batch_size,
         output=output,
     )
-    if json_output:
-        print_result(result, json_output)
-    else:
-        print_classes(result)
+    _show(result, json_output, print_classes)
 
 
 @app.command("captions")
@@ -160,10 +152,7 @@ def evaluate_captions_command(
         batch_size=batch_size,
         output=output,
     )
-    if json_output:
-        print_result(result, json_output)
-    else:
-        print_captions(result)
+    _show(result, json_output, print_captions)
 
 
 @app.command("names")
@@ -181,3 +170,10 @@ def evaluate_names_command(
     Example: pictogram evaluate names --model pictogram-demo/bundle
     """
     print_result(evaluate_names(model, data, split, seed, guidance_scale, num_captions), json_output)
+
+
+def _show(result: dict[str, Any], json_output: bool, print_table: Callable[[dict[str, Any]], None]) -> None:
+    if json_output:
+        print_result(result, json_output)
+    else:
+        print_table(result)
