@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional as F
 
+from pictogram.hub.errors import InputError
 from pictogram.hub.files import atomic_write_bytes
+from pictogram.hub.fingerprint import fingerprint
 from pictogram.tokenizer.progress import progress_bar
 
 _EPOCHS = 24
@@ -99,14 +102,25 @@ def train_classifier(pictures: Labelled, seed: int, epochs: int = _EPOCHS) -> Em
 
 
 def kept_classifier(path: Path, pictures: Labelled, seed: int, epochs: int = _EPOCHS) -> EmojiClassifier:
-    """The classifier in a file, which is trained and written if there is none."""
-    if path.exists():
-        model = _untrained(pictures)
-        model.load_state_dict(load_file(path))
-        return model.eval()
-    model = train_classifier(pictures, seed, epochs)
-    atomic_write_bytes(path, save({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
-    return model
+    """The classifier in a file, which is trained and written if there is none.
+
+    Raises:
+        InputError: the file holds no classifier of these pictures, this seed and so many epochs.
+    """
+    settings = {"seed": seed, "epochs": epochs} | _labels(pictures)
+    origin = {"trained_on": fingerprint({"pixels": pictures.pixels}, settings)}
+    if not path.exists():
+        model = train_classifier(pictures, seed, epochs)
+        tensors = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+        atomic_write_bytes(path, save(tensors, metadata=origin))
+        return model
+    with safe_open(path, "pt") as file:
+        found = file.metadata()
+    if found != origin:
+        raise InputError(f"{path} was trained on other pictures, or otherwise: expected {origin}, got {found}")
+    model = _untrained(pictures)
+    model.load_state_dict(load_file(path))
+    return model.eval()
 
 
 def _labels(pictures: Labelled) -> dict[str, list[str]]:

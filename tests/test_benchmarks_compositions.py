@@ -11,6 +11,8 @@ from datasets import ClassLabel, Dataset, Features, Image, Value
 from tiny_bundles import DEEP, bundle_around
 from tiny_pictures import picture
 
+from pictogram import InputError
+
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 STYLES = ["flat", "noisy"]
 
@@ -66,6 +68,17 @@ def test_the_classifier_learns_what_it_is_shown():
     assert classifier.accuracy(pixels, "style", words) == 1.0
     assert classifier.accuracy(pixels, "style", words[::-1]) == 0.0
     assert classifier.features(pixels).shape == (16, 256)
+
+
+def test_a_classifier_of_other_pictures_is_refused(tmp_path):
+    labelled, kept = module("emoji_classifier").Labelled, module("emoji_classifier").kept_classifier
+    pictures = [labelled(torch.zeros(2, 3, side, side), ["a", "b"], ["c"] * 2, ["d"] * 2) for side in (16, 32)]
+    kept(tmp_path / "kept.safetensors", pictures[0], seed=0, epochs=1)
+    kept(tmp_path / "kept.safetensors", pictures[0], seed=0, epochs=1)
+    with pytest.raises(InputError, match="was trained on other pictures"):
+        kept(tmp_path / "kept.safetensors", pictures[1], seed=0, epochs=1)
+    with pytest.raises(InputError, match="or otherwise"):
+        kept(tmp_path / "kept.safetensors", pictures[0], seed=1, epochs=1)
 
 
 def test_the_script(tmp_path, monkeypatch):
