@@ -17,6 +17,7 @@ import torch
 from emoji_classifier import EmojiClassifier, Labelled, kept_classifier
 from interleaved import print_report
 from PIL import Image
+from recognition import group_names
 
 from pictogram import InputError
 from pictogram.pipelines.text_to_image import TextToImagePipeline
@@ -74,15 +75,8 @@ class Nearness:
 def read(data: str, split: str, processor: ImageTokenizerImageProcessorPil) -> tuple[Labelled, list[str]]:
     """The labelled pictures of a split, and their captions."""
     dataset, _ = load_pixels(data, split, processor)
-    rows = dataset.source.dataset
-    columns: dict[str, list[str]] = {}
-    for column in ("name", "style", "category"):
-        if column not in rows.features:
-            raise InputError(f"{data} has no column {column!r}; there are {', '.join(rows.features)}")
-        words = getattr(rows.features[column], "names", None)
-        columns[column] = [words[value] if words else str(value) for value in rows[column]]
-    pixels = dataset.pixels(range(len(dataset)))
-    labelled = Labelled(pixels, columns["name"], columns["style"], columns["category"])
+    names, styles, categories = (group_names(dataset, column) for column in ("name", "style", "category"))
+    labelled = Labelled(dataset.pixels(range(len(dataset))), names, styles, categories)
     return labelled, [dataset.source.captions(row)[0] for row in range(len(dataset))]
 
 
@@ -121,11 +115,12 @@ def measure(split: Split, train: Labelled, classifier: EmojiClassifier) -> tuple
     pictures = [train.pixels, real.pixels, split.drawn, split.reconstructed]
     features = [classifier.features(pixels) for pixels in pictures]
     spaces = {"pixels": [pixels.flatten(1) for pixels in pictures], "features": features}
+    of_real, of_drawn, of_reconstructed = features[1:]
     report: dict[str, Any] = {"pictures": len(real.names)}
     for label, values in (("style", real.styles), ("category", real.categories)):
         accuracies = {
-            name: classifier.accuracy(pixels, label, values)
-            for name, pixels in (("real", real.pixels), ("reconstructed", split.reconstructed), ("drawn", split.drawn))
+            name: classifier.accuracy(found, label, values)
+            for name, found in (("real", of_real), ("reconstructed", of_reconstructed), ("drawn", of_drawn))
         }
         relative = accuracies["drawn"] / max(accuracies["reconstructed"], 1e-9)
         report[f"{label}_accuracy"] = {n: round(v, 4) for n, v in accuracies.items()} | {"relative": round(relative, 4)}
@@ -133,8 +128,8 @@ def measure(split: Split, train: Labelled, classifier: EmojiClassifier) -> tuple
     if not found["pixels"].copied.isnan().all():
         report |= {name: values.report() for name, values in found.items()}
     report["name_found_among_held_out"] = {
-        "drawn": _found(features[2], features[1], real),
-        "reconstructed": _found(features[3], features[1], real),
+        "drawn": _found(of_drawn, of_real, real),
+        "reconstructed": _found(of_reconstructed, of_real, real),
     }
     return report, found["features"].drawn
 
@@ -187,7 +182,7 @@ def main() -> None:
     parser.add_argument("--guidance-scale", type=float, default=1.0)
     parser.add_argument("--num-candidates", type=int, default=1)
     parser.add_argument("--classifier", type=Path, required=True, help="its file; trained and written if missing")
-    parser.add_argument("--epochs", type=int, default=24, help="of the classifier, if it is trained")
+    parser.add_argument("--epochs", type=int, default=24, help="of the classifier")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     try:

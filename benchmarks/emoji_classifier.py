@@ -72,9 +72,9 @@ class EmojiClassifier(nn.Module):
         return torch.cat([self(part) for part in pixels.split(_BATCH_SIZE)])
 
     @torch.no_grad()
-    def accuracy(self, pixels: torch.Tensor, label: str, values: list[str]) -> float:
-        """Share of pictures whose label is recognised."""
-        found = self.heads[label](self.features(pixels)).argmax(1).tolist()
+    def accuracy(self, features: torch.Tensor, label: str, values: list[str]) -> float:
+        """Share of pictures, (N, 256) features of them, whose label is recognised."""
+        found = self.heads[label](features).argmax(1).tolist()
         return sum(self.vocabularies[label][f] == value for f, value in zip(found, values, strict=True)) / len(values)
 
 
