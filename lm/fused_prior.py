@@ -54,7 +54,7 @@ class FusedPrior:
         num_heads: of queries.
         num_kv_heads: of keys and values.
         head_dim: of both.
-        eps: () float32, of all norms.
+        eps: () of all norms, in the type that they are computed in; float32 in the stock classes.
     """
 
     embeddings: torch.Tensor

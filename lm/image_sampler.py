@@ -155,7 +155,7 @@ class ImageDrawing:
         self.is_partly_given: list[bool] = (self.given != DRAWN).any(0).tolist()
         self.token_ids = torch.empty(shape, dtype=torch.int64, device=model.device)
         self.bits = torch.zeros(shape, dtype=torch.float64, device=model.device)
-        self._ids = [_as_columns(vocabulary.level_ids(level), model.device) for level in range(vocabulary.num_levels)]
+        self._ids = [as_columns(vocabulary.level_ids(level), model.device) for level in range(vocabulary.num_levels)]
         self._starts = [int(vocabulary.codes_to_ids(level, 0)) for level in range(vocabulary.num_levels)]
         self.position = 0
         self._decoding: Decoding | None = None
@@ -274,7 +274,7 @@ def _of_levels(name: str, value: PerLevel, num_levels: int) -> list[float]:
     return values
 
 
-def _as_columns(ids: torch.Tensor, device: torch.device) -> torch.Tensor | slice:
+def as_columns(ids: torch.Tensor, device: torch.device) -> torch.Tensor | slice:
     """Ascending ids as a slice if they have no gap, which spares copying the output layer's rows at every step."""
     first, last = int(ids[0]), int(ids[-1])
     return slice(first, last + 1) if last - first + 1 == len(ids) else ids.to(device)
