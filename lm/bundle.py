@@ -31,6 +31,7 @@ from .joint_tokenizer import (
     save_joint_tokenizer,
     text_files,
 )
+from .static_chances import STATIC_CHANCES_FILE, StaticChances
 from .vocabulary import VOCABULARY_FILE, JointVocabulary
 
 IMAGE_TOKENIZER = "image_tokenizer"
@@ -45,7 +46,7 @@ _NEEDED = (
     VOCABULARY_FILE,
     *(f"{IMAGE_TOKENIZER}/{name}" for name in TOKENIZER_FILES),
 )
-_OPTIONAL = ("generation_config.json",)
+_OPTIONAL = ("generation_config.json", STATIC_CHANCES_FILE)
 
 BUNDLE_PATTERNS = (*_NEEDED, *TEXT_PATTERNS, *_OPTIONAL, _WEIGHTS, _INDEX, "model-*.safetensors")
 """Globs of all files that a bundle may have."""
@@ -61,6 +62,7 @@ class Bundle:
         text_tokenizer: captions to text ids.
         image_tokenizer: pictures to codes.
         image_processor: files to pixels.
+        static_chances: counted tables of codes, for compression without the prior; None if there are none.
         name: what it was loaded by: a folder, or a name on the Hub; empty for a new one.
         revision: commit of the Hub's repository; None for a folder.
     """
@@ -70,6 +72,7 @@ class Bundle:
     text_tokenizer: AnyTextTokenizer
     image_tokenizer: TokenizesImages
     image_processor: ImageTokenizerImageProcessorPil
+    static_chances: StaticChances | None = None
     name: str = ""
     revision: str | None = None
 
@@ -95,6 +98,8 @@ class Bundle:
             self.prior.save_pretrained(folder)
             save_joint_tokenizer(self.text_tokenizer, self.vocabulary, folder)
             self.vocabulary.save(folder)
+            if self.static_chances is not None:
+                self.static_chances.save(folder)
             self.image_tokenizer.save_pretrained(folder / IMAGE_TOKENIZER)
             self.image_processor.save_pretrained(folder / IMAGE_TOKENIZER)
 
@@ -148,7 +153,8 @@ class Bundle:
         vocabulary = JointVocabulary.load(directory)
         text_tokenizer = load_text_tokenizer(vocabulary, directory)
         image = load_image_tokenizer(directory / IMAGE_TOKENIZER)
-        bundle = cls(prior, vocabulary, text_tokenizer, image.model, image.processor, name, revision)
+        tables = StaticChances.load(directory) if (directory / STATIC_CHANCES_FILE).is_file() else None
+        bundle = cls(prior, vocabulary, text_tokenizer, image.model, image.processor, tables, name, revision)
         bundle._check()
         check_joint_tokenizer(text_tokenizer, vocabulary, directory)
         return bundle

@@ -17,6 +17,7 @@ from safetensors.torch import save
 
 from ..hub.errors import InputError, first_line
 from ..hub.files import atomic_write_bytes
+from .code_documents import CodeRows
 from .code_frequencies import FrequencyTables, precision
 from .order import Grids, document_order
 
@@ -24,6 +25,8 @@ STATIC_CHANCES_FILE = "code_frequencies.safetensors"
 
 _LARGEST_TABLE = 1 << 20
 """Frequencies of a level; a level with more places times codes has one row for all its places."""
+
+_ROWS_AT_ONCE = 4096
 
 _PRIOR_COUNT = 16.0
 """So many codes drawn from the level's own histogram count as seen at every place, besides those that were."""
@@ -127,6 +130,21 @@ class StaticReader:
     def append(self, codes: torch.Tensor) -> None:
         """See `CodeReader`."""
         self._place += 1
+
+
+def count_rows(rows: CodeRows, order: str) -> StaticChances:
+    """Tables of all rows of a dataset of codes, whose pictures are of one size.
+
+    Args:
+        rows: the codes.
+        order: of the codes in a stream.
+
+    Raises:
+        InputError: pictures of several sizes, or none.
+    """
+    total = sum(rows.shard_sizes)
+    parts = (rows.codes(range(first, min(first + _ROWS_AT_ONCE, total))) for first in range(0, total, _ROWS_AT_ONCE))
+    return count_codes(parts, rows.codebook_sizes, rows.shared_grids, order)
 
 
 def count_codes(

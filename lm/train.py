@@ -7,6 +7,7 @@ torchrun --nproc_per_node 2 -m pictogram.lm.train --codes codes/ --tokenizer ima
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from .grammar import Grammar
 from .held_out import HeldOutDocuments
 from .optimizers import build_optimizers
 from .products import quicken_linears
+from .static_chances import StaticChances, count_rows
 from .training_config import PriorTrainingConfig
 from .training_rows import TrainingRows, open_rows
 from .training_start import PriorStart, new_start
@@ -58,7 +60,7 @@ class _Trainer:
     """The state of one training run on one process."""
 
     def __init__(self, config: PriorTrainingConfig, folder: TrainingFolder, rows: TrainingRows, start: PriorStart):
-        self.config, self.folder, self.start = config, folder, start
+        self.config, self.folder, self.start, self.trained = config, folder, start, rows.trained
         self.accelerator = start_accelerator(config.mixed_precision, config.trackers, config.output)
         set_seed(config.seed)
         self.grammar = Grammar(start.vocabulary)
@@ -171,11 +173,17 @@ class _Trainer:
     def _finish(self) -> None:
         prior = self.start.trained_prior(self.accelerator, self.model)
         if self.accelerator.is_main_process:
-            bundle = self.start.bundle(prior)
+            bundle = replace(self.start.bundle(prior), static_chances=self._static_chances())
             bundle.save_pretrained(self.folder.path)
             write_bundle_card(bundle, self.folder.path, prompt=next(filter(None, self.start.words.captions), ""))
             self.folder.complete({"steps": self.config.num_steps, "seed": self.config.seed})
         finish(self.accelerator)
+
+    def _static_chances(self) -> StaticChances | None:
+        """Tables of the codes learned from, for compression without the prior; documents do not give any."""
+        if isinstance(self.trained, StoredDocuments):
+            return None
+        return count_rows(self.trained, self.start.vocabulary.order)
 
 
 def run_training(config: PriorTrainingConfig) -> dict[str, Any]:

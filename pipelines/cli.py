@@ -7,7 +7,7 @@ from ..lm import train as train_lm
 from ..tokenizer import import_tokenizer
 from ..tokenizer import train as train_tokenizer
 from ..tokenizer.command_line import command, new_app, run_app
-from . import demo, evaluate_commands, push, serve, tokenize
+from . import compress_commands, demo, evaluate_commands, push, serve, tokenize
 from .demo_report import summarise
 from .draw_commands import caption, complete, generate
 
@@ -34,6 +34,10 @@ app.command("serve")(serve.main)
 app.command("generate")(generate)
 app.command("complete")(complete)
 app.command("caption")(caption)
+app.command("compress")(compress_commands.compress)
+app.command("decompress")(compress_commands.decompress)
+app.command("info")(compress_commands.info)
+app.command("count-codes")(compress_commands.count_codes)
 app.add_typer(evaluate_commands.app, name="evaluate")
 
 

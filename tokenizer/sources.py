@@ -26,7 +26,7 @@ SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _FILE_OF_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?")
 _IMAGE_COLUMN = "image"  # imagefolder's name for it
-_PICTURE_SUFFIXES = frozenset(ImageFolder.EXTENSIONS)
+PICTURE_SUFFIXES = frozenset(ImageFolder.EXTENSIONS)
 _METADATA_NAMES = frozenset(ImageFolder.METADATA_FILENAMES)
 
 
@@ -69,7 +69,7 @@ def open_rows(source: str, split: str | None) -> Rows:
 
 def _open_folder(folder: Path, split: str | None) -> Rows:
     files = list(visible_files(folder))
-    pictures = [file for file in files if file.suffix.lower() in _PICTURE_SUFFIXES]
+    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
     tables = [file for file in files if file.suffix == ".parquet" and file.name not in _METADATA_NAMES]
     if pictures and tables:
         raise InputError(

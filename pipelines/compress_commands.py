@@ -1,0 +1,173 @@
+"""The commands that compress pictures, read them again, and say what is in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import typer
+
+from ..hub.errors import InputError
+from ..hub.files import atomic_write_bytes
+from ..lm.bundle import Bundle
+from ..lm.static_chances import count_rows
+from ..tokenizer.codes_dataset import load_codes
+from ..tokenizer.command_line import print_result
+from ..tokenizer.pictures import save_picture
+from ..tokenizer.sources import PICTURE_SUFFIXES, visible_files
+from .codec_format import CodecFile, read_file
+from .command_options import Codes, Json, Model, Seed
+from .image_codec import ImageCodec
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="File for the compressed pictures.")]
+Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures, PNG files.")]
+
+
+def compress(
+    pictures: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures.")],
+    model: Model = "bundle",
+    output: Output = Path("pictures.picto"),
+    num_levels: Annotated[int, typer.Option(help="Levels of codes that are kept, coarse to fine; 0 keeps all.")] = 0,
+    static: Annotated[
+        bool, typer.Option("--static", help="Counted tables in place of the prior: faster, longer, for any computer.")
+    ] = False,
+    names: Annotated[bool, typer.Option(help="Keep the names of several pictures in the file.")] = True,
+    group_size: Annotated[int, typer.Option(help="Pictures that share a stream and are read together.")] = 128,
+    verify: Annotated[bool, typer.Option(help="Read every stream again before it is written.")] = True,
+    json_output: Json = False,
+) -> None:
+    """Compress pictures into one file.
+
+    Example: pictogram compress photos/ --model bundle --output photos.picto
+    """
+    files = _pictures(pictures)
+    codec = ImageCodec.from_pretrained(model)
+    result = codec.compress(
+        files,
+        names=[file.name for file in files] if names and len(files) > 1 else (),
+        num_levels=num_levels or None,
+        static=static,
+        group_size=group_size,
+        verify=verify,
+        progress=True,
+    )
+    atomic_write_bytes(output, result.data)
+    print_result(
+        {
+            "output": str(output),
+            "pictures": result.num_images,
+            "model_bytes": round(result.model_bits / 8, 2),
+            "payload_bytes": result.payload_bytes,
+            "file_bytes": len(result.data),
+            "bytes_per_picture": round(len(result.data) / result.num_images, 2),
+        },
+        json_output,
+    )
+
+
+def decompress(
+    file: Annotated[Path, typer.Argument(help="What `pictogram compress` wrote.")],
+    model: Model = "bundle",
+    output: Folder = Path("pictures"),
+    rest: Annotated[
+        str, typer.Option(help='Levels that the file does not keep: "left out", or "drawn" by the prior.')
+    ] = "left out",
+    seed: Seed = 0,
+    json_output: Json = False,
+) -> None:
+    """Read the pictures of a compressed file.
+
+    Example: pictogram decompress photos.picto --model bundle --output photos
+    """
+    data = _read(file)
+    output.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
+    result = ImageCodec.from_pretrained(model).decompress(data, rest=rest, seed=seed, progress=True)
+    names = _file_names(result.names or [f"{number:05d}" for number in range(len(result.images))])
+    for image, name in zip(result.images, names, strict=True):
+        save_picture(image, output / name)
+    print_result({"output": str(output), "pictures": len(names), "files": names}, json_output)
+
+
+def info(
+    file: Annotated[Path, typer.Argument(help="What `pictogram compress` wrote.")],
+    json_output: Json = False,
+) -> None:
+    """Say what is in a compressed file; takes no model.
+
+    Example: pictogram info photos.picto
+    """
+    data = _read(file)
+    print_result({"file": str(file)} | _described(read_file(data, (0, 0)), len(data)), json_output)
+
+
+def count_codes(
+    codes: Codes = "codes",
+    split: Annotated[str, typer.Option(help="Split to count.")] = "train",
+    model: Annotated[str, typer.Option(help="Folder of the bundle that gets the tables.")] = "bundle",
+    json_output: Json = False,
+) -> None:
+    """Count a dataset of codes into a bundle, for compression with --static. `train-lm` does it by itself.
+
+    Example: pictogram count-codes --codes codes --model bundle
+    """
+    bundle = Bundle.from_pretrained(model)
+    if bundle.revision is not None:
+        raise InputError(f"the tables go into a folder, but {model} is on the Hub; download it first")
+    rows = load_codes(codes, split, codes_fingerprint=bundle.vocabulary.codes_fingerprint)
+    tables = count_rows(rows, bundle.vocabulary.order)
+    tables.save(Path(model).expanduser())
+    print_result({"bundle": model, "pictures": len(rows), "levels": len(tables.frequencies)}, json_output)
+
+
+def _pictures(paths: Iterable[Path]) -> list[Path]:
+    """Files as they are named, and the pictures in folders, sorted."""
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(file for file in visible_files(path) if file.suffix.lower() in PICTURE_SUFFIXES)
+            if not inside:
+                raise InputError(f"{path} holds no pictures")
+            found += inside
+        else:
+            found.append(path)
+    return found
+
+
+def _read(file: Path) -> bytes:
+    if not file.is_file():
+        raise InputError(f"{file} is not a file")
+    return file.read_bytes()
+
+
+def _described(file: CodecFile, num_bytes: int) -> dict[str, Any]:
+    """What a file says without its model."""
+    shapes = {
+        f"{shape.width}x{shape.height}" if shape.width else "the model's own": None
+        for shape in (group.shape for group in file.groups)
+    }
+    return {
+        "kind": "archive" if file.is_archive else "picture",
+        "model": file.model.hex(),
+        "pictures": file.num_pictures,
+        "sizes": list(shapes),
+        "groups": len(file.groups),
+        "levels": sorted({group.shape.num_levels or "all" for group in file.groups}, key=str),
+        "payload_bytes": file.payload_bytes,
+        "file_bytes": num_bytes,
+    }
+
+
+def _file_names(names: Iterable[str]) -> list[str]:
+    """Names of PNG files, each once: whatever a file says, nothing is written outside the folder."""
+    taken: set[str] = set()
+    result: list[str] = []
+    for name in names:
+        stem = PurePosixPath(name.replace("\\", "/")).stem.strip(". ") or "picture"
+        candidate, number = f"{stem}.png", 1
+        while candidate in taken:
+            number += 1
+            candidate = f"{stem}-{number}.png"
+        taken.add(candidate)
+        result.append(candidate)
+    return result

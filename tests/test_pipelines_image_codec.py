@@ -1,0 +1,217 @@
+"""Pictures to files and back, with a tiny model."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_chain import codes_folder, pictures, shared_bundle
+
+from pictogram import load_codes
+from pictogram.hub.errors import InputError
+from pictogram.lm.static_chances import count_rows
+from pictogram.pipelines.image_codec import ImageCodec
+from pictogram.tokenizer.image_processor import to_images
+
+
+def codec(order="level", **parts):
+    rows = load_codes(codes_folder())
+    bundle = shared_bundle(order)
+    return ImageCodec(dataclasses.replace(bundle, static_chances=count_rows(rows, order), **parts))
+
+
+def noise(width, height, mode="RGB", seed=0):
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values).convert(mode)
+
+
+def files():
+    return sorted(pictures().glob("*.png"))
+
+
+def same(left, right):
+    return [np.array(image).tolist() for image in left] == [np.array(image).tolist() for image in right]
+
+
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize("order", ["level", "pyramid"])
+def test_pictures_come_back_as_the_image_tokenizer_makes_them(order, static):
+    tested = codec(order)
+    file = tested.compress(files(), static=static, group_size=5)
+    images = tested.decompress(file.data).images
+    model = tested.bundle.image_tokenizer
+    pixels = tested.bundle.image_processor([Image.open(path) for path in files()], return_tensors="pt")["pixel_values"]
+    assert same(images, to_images(model.decode(model.encode(pixels))))
+    assert file.num_images == 16
+    assert file.payload_bytes * 8 == pytest.approx(file.model_bits, abs=8 * 4 + 0.01 * 16 * 5)
+    assert len(file.data) - file.payload_bytes <= 8 + 4 * 8
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "I;16", "LA"])
+@pytest.mark.parametrize("size", [(1, 1), (16, 16), (33, 9), (7, 50)])
+def test_any_size_and_mode(size, mode):
+    picture = noise(*size, "L").convert("I;16") if mode == "I;16" else noise(*size, mode)
+    (image,) = codec().decompress(codec().compress(picture).data).images
+    assert image.size == size
+    assert image.mode == ("L" if mode in ("L", "1", "I;16", "LA") else "RGB")
+
+
+def test_one_picture_takes_the_short_form():
+    tested = codec()
+    one, archive = tested.compress(files()[0]), tested.compress(files()[:1], names=["a"])
+    assert not tested.inspect(one.data).is_archive and tested.inspect(archive.data).is_archive
+    assert len(one.data) - one.payload_bytes == 11
+    assert one.payload_bytes == archive.payload_bytes
+    assert same(tested.decompress(one.data).images, tested.decompress(archive.data).images)
+
+
+def test_pictures_of_several_shapes_share_an_archive():
+    tested = codec()
+    several = [noise(16, 16), noise(16, 16, "L"), noise(20, 40), noise(20, 40, seed=1), noise(16, 16, seed=2)]
+    file = tested.compress(several)
+    assert [group.count for group in tested.inspect(file.data).groups] == [1, 1, 2, 1]
+    images = tested.decompress(file.data).images
+    assert [(image.size, image.mode) for image in images] == [(image.size, image.mode) for image in several]
+    for picture, image in zip(several, images, strict=True):
+        assert same([image], tested.decompress(tested.compress(picture).data).images)
+
+
+def test_some_pictures_of_an_archive():
+    tested = codec()
+    file = tested.compress(files(), names=[path.name for path in files()], group_size=3)
+    whole, some = tested.decompress(file.data), tested.decompress(file.data, indices=[7, 0, 7])
+    assert same(some.images, [whole.images[7], whole.images[0], whole.images[7]])
+    assert some.names == ("07.png", "00.png", "07.png") and len(whole.names) == 16
+
+
+def test_only_streams_that_are_needed_are_read():
+    tested = codec()
+    data = tested.compress(files(), group_size=8).data
+    damaged = data[:-1] + bytes([data[-1] ^ 1])  # in the second stream
+    assert len(tested.decompress(damaged, indices=[3]).images) == 1
+    with pytest.raises(InputError, match="damaged"):
+        tested.decompress(damaged, indices=[9])
+
+
+def test_the_first_levels_alone():
+    tested = codec()
+    whole, coarse = tested.compress(files()), tested.compress(files(), num_levels=1)
+    assert coarse.payload_bytes < whole.payload_bytes
+    model = tested.bundle.image_tokenizer
+    codes = load_codes(codes_folder()).codes(range(16))
+    assert same(tested.decompress(coarse.data).images, to_images(model.decode(codes[:1], num_levels=1)))
+    assert tested.compress(files(), num_levels=2).data == whole.data
+
+
+def test_levels_left_out_are_drawn():
+    tested = codec()
+    data = tested.compress(files()[:4], num_levels=1).data
+    left_out = tested.decompress(data).images
+    drawn = [tested.decompress(data, rest="drawn", seed=seed).images for seed in (0, 0, 1)]
+    assert same(drawn[0], drawn[1]) and not same(drawn[0], drawn[2]) and not same(drawn[0], left_out)
+    whole = tested.compress(files()[:4]).data
+    assert same(tested.decompress(whole, rest="drawn").images, tested.decompress(whole).images)
+
+
+def test_the_order_of_pictures_in_a_batch_does_not_matter():
+    """The same bytes whether the image tokenizer and the prior see many pictures or one."""
+    tested = codec()
+    together = tested.inspect(tested.compress(files(), group_size=1).data)
+    for group, path in zip(together.groups, files(), strict=True):
+        assert tested.inspect(tested.compress(path).data).groups[0].payload == group.payload
+
+
+def test_a_grey_model_refuses_colours():
+    grey = dataclasses.replace(codec().bundle)
+    grey.image_processor.num_channels = 1
+    try:
+        with pytest.raises(InputError, match="has colours, but the model knows grey pictures only"):
+            ImageCodec(grey).compress(noise(16, 16))
+    finally:
+        grey.image_processor.num_channels = 3
+
+
+def test_another_model_is_refused():
+    data = codec().compress(files()[0]).data
+    other = dataclasses.replace(codec().bundle, prior=torch_copy(codec().bundle.prior))
+    with pytest.raises(InputError, match=r"written with model [0-9a-f]{8}, but .* is [0-9a-f]{8}, [0-9a-f]{8}; give"):
+        ImageCodec(other).decompress(data)
+
+
+def torch_copy(prior):
+    import copy
+
+    changed = copy.deepcopy(prior)
+    with torch.no_grad():
+        next(changed.parameters())[0, 0] += 1e-3
+    return changed
+
+
+def test_a_bundle_without_tables():
+    tested = ImageCodec(shared_bundle("level"))
+    with pytest.raises(InputError, match="has no tables of codes; `pictogram count-codes`"):
+        tested.compress(files()[0], static=True)
+    with pytest.raises(InputError, match="written with model"):
+        tested.decompress(codec().compress(files()[0], static=True).data)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_levels": 3}, "num_levels must be 1 to 2, got 3"),
+        ({"num_levels": 0}, "num_levels must be 1 to 2, got 0"),
+        ({"group_size": 0}, "group_size must be at least 1"),
+        ({"names": ["a"]}, "1 names for 2 pictures"),
+        ({"names": ["a", "b\nc"]}, "on one line"),
+    ],
+)
+def test_settings_outside_their_range(options, message):
+    with pytest.raises(InputError, match=message):
+        codec().compress(files()[:2], **options)
+
+
+def test_pictures_that_are_none(tmp_path):
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(InputError, match="cannot be read as a picture"):
+        codec().compress(tmp_path / "text.png")
+    with pytest.raises(InputError, match="cannot be read as a picture"):
+        codec().compress(tmp_path / "missing.png")
+    with pytest.raises(InputError, match="at least one picture"):
+        codec().compress([])
+
+
+def test_a_prefix_needs_level_order():
+    with pytest.raises(InputError, match="in pyramid order all 2 levels are kept, got 1"):
+        codec("pyramid").compress(files()[:2], num_levels=1)
+
+
+@pytest.mark.parametrize(("indices", "message"), [([16], "no picture 16: the file has 16"), ([-1], "no picture -1")])
+def test_pictures_that_are_not_there(indices, message):
+    with pytest.raises(InputError, match=message):
+        codec().decompress(codec().compress(files()).data, indices=indices)
+
+
+def test_a_rest_that_nobody_knows():
+    with pytest.raises(InputError, match="left out, drawn, got 'blurred'"):
+        codec().decompress(codec().compress(files()).data, rest="blurred")
+
+
+@pytest.mark.parametrize("static", [False, True])
+def test_damage_never_makes_another_picture(static):
+    """Every byte changed in every bit, and every length: an error, or the very same pictures."""
+    tested = codec()
+    data = tested.compress(files()[:3], names=["a", "b", "c"], static=static).data
+    expected = tested.decompress(data)
+    broken = [data[:length] for length in range(len(data))]
+    broken += [
+        data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
+        for place in range(len(data))
+        for bit in range(0, 8, 3)
+    ]
+    for attempt in broken:
+        try:
+            found = tested.decompress(attempt)
+        except InputError:
+            continue
+        assert same(found.images, expected.images)
