@@ -26,6 +26,7 @@ TESTED_ELSEWHERE = {
     "lm/training_rows.py",
     "lm/training_start.py",
     "pipelines/command_options.py",
+    "pipelines/compress_commands.py",
     "pipelines/draw_commands.py",
     "pipelines/evaluate_commands.py",
     "pipelines/inspect_codes.py",

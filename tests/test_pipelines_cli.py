@@ -13,6 +13,7 @@ from tiny_chain import bundle_folder, codes_folder, pictures, tokenizer_folder
 
 from pictogram.lm.model import PRIOR_SIZES, PriorSize
 from pictogram.pipelines import cli
+from pictogram.pipelines.image_codec import ImageCodec
 
 COMMANDS = [
     ["demo"],
@@ -26,6 +27,10 @@ COMMANDS = [
     ["generate"],
     ["complete"],
     ["caption"],
+    ["compress"],
+    ["decompress"],
+    ["info"],
+    ["count-codes"],
     ["evaluate", "tokenizer"],
     ["evaluate", "prior"],
     ["evaluate", "classes"],
@@ -137,6 +142,15 @@ def test_a_chain_by_hand(run, tmp_path):
     assert (tmp_path / "completions.png").is_file()
     captioned = document(run("caption", *files, "--json"))
     assert [row["file"] for row in captioned["captions"]] == files
+    for options in ((), ("--static", "--num-levels", 1)):  # train-lm counted the tables
+        packed = document(run("compress", data, "--output", "all.picto", *options, "--json"))
+        assert packed["pictures"] == 16 and packed["file_bytes"] == (tmp_path / "all.picto").stat().st_size
+        told = document(run("info", "all.picto", "--json"))
+        assert (told["pictures"], told["levels"]) == (16, [1] if options else ["all"])
+        unpacked = document(run("decompress", "all.picto", "--output", "again", "--json"))
+        assert unpacked["files"] == [f"{number:02d}.png" for number in range(16)]
+        with Image.open(tmp_path / "again" / "15.png") as image:
+            assert image.size == (16, 16)
     scores = ("evaluate", "tokenizer", "--data", data, "--split", "train", "--picture", "grid.png")
     assert document(run(*scores, "--json"))["num_images"] == 16
     assert (tmp_path / "grid.png").is_file()
@@ -169,6 +183,35 @@ def test_without_json_there_are_lines_to_read(run):
     ran = run("evaluate", "tokenizer", "--model", tokenizer_folder(), "--data", pictures(), "--split", "train")
     assert (ran.code, ran.err) == (0, "")
     assert "PSNR dB" in ran.out and "16 pictures (train), 16x16" in ran.out
+
+
+def test_one_picture_makes_a_small_file(run, tmp_path):
+    ran = run("compress", pictures() / "03.png", "--model", bundle_folder(), "--output", "a.picto")
+    assert (ran.code, ran.err) == (0, "")
+    assert (tmp_path / "a.picto").stat().st_size <= 16
+    ran = run("info", "a.picto")
+    assert ran.code == 0 and "kind: picture" in ran.out and "sizes: the model's own" in ran.out
+    assert run("decompress", "a.picto", "--model", bundle_folder()).code == 0
+    assert (tmp_path / "pictures" / "00000.png").is_file()
+    document(run("count-codes", "--codes", codes_folder(), "--model", copied_bundle(tmp_path), "--json"))
+    assert (tmp_path / "copied" / "code_frequencies.safetensors").is_file()
+
+
+def copied_bundle(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(bundle_folder(), tmp_path / "copied"))
+
+
+def test_names_in_a_file_lead_nowhere_else(run, tmp_path):
+    """Names are what somebody else wrote: only their last parts count, each once."""
+    codec = ImageCodec.from_pretrained(bundle_folder())
+    names = ["../../up.png", "/etc/passwd", "up.jpg", "..", "a\\b.gif", ".hidden"]
+    data = codec.compress(sorted(pictures().glob("*.png"))[:6], names=names).data
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "x.picto").write_bytes(data)
+    found = document(run("decompress", "in/x.picto", "--model", bundle_folder(), "--output", "in/out", "--json"))
+    assert found["files"] == ["up.png", "passwd.png", "up-2.png", "picture.png", "b.png", "hidden.png"]
+    assert sorted(path.name for path in (tmp_path / "in" / "out").iterdir()) == sorted(found["files"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
 def test_the_same_seed_writes_the_same_picture(run, tmp_path):
