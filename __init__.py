@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .lm.extend import extend_language_model as extend_language_model
     from .lm.processor import GrammarLogitsProcessor as GrammarLogitsProcessor
     from .lm.vocabulary import JointVocabulary as JointVocabulary
+    from .pipelines.image_codec import ImageCodec as ImageCodec
     from .pipelines.image_completion import ImageCompletionPipeline as ImageCompletionPipeline
     from .pipelines.image_to_text import ImageToTextPipeline as ImageToTextPipeline
     from .pipelines.text_to_image import TextToImagePipeline as TextToImagePipeline
@@ -38,6 +39,7 @@ _HOME = {
     "extend_language_model": "lm.extend",
     "GrammarLogitsProcessor": "lm.processor",
     "JointVocabulary": "lm.vocabulary",
+    "ImageCodec": "pipelines.image_codec",
     "ImageCompletionPipeline": "pipelines.image_completion",
     "ImageToTextPipeline": "pipelines.image_to_text",
     "TextToImagePipeline": "pipelines.text_to_image",
