@@ -67,11 +67,7 @@ class ArithmeticEncoder:
 
     def finish(self) -> bytes:
         """The stream; nothing can be added afterwards."""
-        for count in range(_STATE_BITS // 8 + 1):  # as few more bytes as name a number inside the interval
-            unit = _TOP >> (8 * count)
-            number = -(-self._low // unit) * unit
-            if number < self._low + self._width:
-                break
+        number = _shortest_number(self._low, self._width)
         if number >= _TOP:
             number -= _TOP
             self._carry()
@@ -85,6 +81,14 @@ class ArithmeticEncoder:
             self._bytes[place] = 0
             place -= 1
         self._bytes[place] += 1
+
+
+def _shortest_number(low: int, width: int) -> int:
+    """The number in [low, low + width) with the most zeros at its end, in bytes."""
+    unit = _TOP
+    while (number := -(-low // unit) * unit) >= low + width:
+        unit >>= 8
+    return number
 
 
 class ArithmeticDecoder:

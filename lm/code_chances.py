@@ -21,13 +21,12 @@ _NUMBERS_AT_ONCE = 1 << 21
 
 
 class CodeChances(Protocol):
-    """Chances of the codes of pictures of one size, in document order.
+    """Chances of the codes of pictures of one size, in document order."""
 
-    Attributes:
-        levels: of each of the N codes of a picture.
-    """
-
-    levels: Sequence[int]
+    @property
+    def levels(self) -> Sequence[int]:
+        """Of each of the N codes of a picture."""
+        ...
 
     def of_codes(self, codes: torch.Tensor) -> Iterator[torch.Tensor]:
         """Chances of codes that are known, all places in their order.

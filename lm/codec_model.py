@@ -43,9 +43,13 @@ class PriorModel:
     def __init__(self, bundle: Bundle):
         self._bundle = bundle
 
-    @cached_property
+    @property
     def model_id(self) -> bytes:
         """See `CodecModel`: of the prior, its vocabulary, and through that of the image tokenizer."""
+        return self._model_id
+
+    @cached_property
+    def _model_id(self) -> bytes:
         config = self._bundle.prior.config
         names = ("model_type", "num_attention_heads", "num_key_value_heads", "rms_norm_eps", "rope_parameters")
         settings = {name: getattr(config, name, None) for name in names}
@@ -89,7 +93,7 @@ class StaticModel:
                 f"the tables are of codebooks of {sizes} codes, but the bundle has {self._vocabulary.codebook_sizes}"
             )
 
-    @cached_property
+    @property
     def model_id(self) -> bytes:
         """See `CodecModel`."""
         tensors = {f"level_{level}": table for level, table in enumerate(self._tables.frequencies)}

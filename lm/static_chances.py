@@ -46,7 +46,7 @@ class StaticChances:
     order: str
     frequencies: tuple[torch.Tensor, ...]
 
-    @cached_property
+    @property
     def levels(self) -> list[int]:
         """See `code_chances.CodeChances`."""
         return document_order(self.grids, self.order).levels.tolist()

@@ -132,7 +132,7 @@ class ImageCodec(BundlePipeline):
                 codes = self._codes(part)[:, : self._num_codes(kept)]
                 stream = encode_codes(chances, codes, around)
                 if verify:
-                    decode_codes(chances, stream.payload, stream.checksum, *codes.shape, around)
+                    decode_codes(chances, stream.payload, stream.checksum, len(codes), codes.shape[1], around)
                 groups.append(Group(first, len(part.images), part.shape, stream.checksum, stream.payload))
                 bits += float(stream.bits.sum())
                 advance(len(part.images))

@@ -2,9 +2,9 @@
 
 import math
 
-import constriction
 import numpy as np
 import pytest
+from constriction import stream  # pyright: ignore[reportAttributeAccessIssue]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -103,8 +103,8 @@ def test_as_short_as_constriction(size):
         starts = np.concatenate([[0], frequencies.cumsum()])
         drawn = numbers.choice(size, count, p=frequencies / 2**bits)
         ours = encode([(int(starts[k]), int(frequencies[k]), bits) for k in drawn])
-        coder = constriction.stream.queue.RangeEncoder()
-        model = constriction.stream.model.Categorical(frequencies / 2**bits, perfect=False)
+        coder = stream.queue.RangeEncoder()
+        model = stream.model.Categorical(frequencies / 2**bits, perfect=False)
         coder.encode(drawn.astype(np.int32), model)
         assert len(ours) <= 4 * len(coder.get_compressed())
         ideal = -np.log2(frequencies[drawn] / 2**bits).sum() / 8

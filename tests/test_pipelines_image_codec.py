@@ -49,11 +49,11 @@ def test_pictures_come_back_as_the_image_tokenizer_makes_them(order, static):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P", "1", "I;16", "LA"])
-@pytest.mark.parametrize("size", [(1, 1), (16, 16), (33, 9), (7, 50)])
-def test_any_size_and_mode(size, mode):
-    picture = noise(*size, "L").convert("I;16") if mode == "I;16" else noise(*size, mode)
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (16, 16), (33, 9), (7, 50)])
+def test_any_size_and_mode(width, height, mode):
+    picture = noise(width, height, "L").convert("I;16") if mode == "I;16" else noise(width, height, mode)
     (image,) = codec().decompress(codec().compress(picture).data).images
-    assert image.size == size
+    assert image.size == (width, height)
     assert image.mode == ("L" if mode in ("L", "1", "I;16", "LA") else "RGB")
 
 
