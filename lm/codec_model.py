@@ -32,6 +32,10 @@ class CodecModel(Protocol):
         """Of pictures with these grids."""
         ...
 
+    def estimates(self, grids: Grids) -> CodeChances:
+        """Nearly the same, at less cost: to choose codes by, not to write them."""
+        ...
+
 
 class PriorModel:
     """The prior of a bundle.
@@ -65,9 +69,21 @@ class PriorModel:
         Raises:
             InputError: the prior cannot be used for compression, or has no pictures of this size.
         """
+        return self._chances(self._prior, grids)
+
+    def estimates(self, grids: Grids) -> CodeChances:
+        """See `CodecModel`: in the precision of the prior's own weights.
+
+        Raises:
+            InputError: see `chances`.
+        """
+        fused = FusedPrior.of(self._bundle.prior)
+        return self._chances(fused or self._prior, grids)
+
+    def _chances(self, prior: FusedPrior, grids: Grids) -> CodeChances:
         vocabulary = self._bundle.vocabulary
         places = self._bundle.prior.config.max_position_embeddings
-        return PriorChances(self._prior, vocabulary, vocabulary.size_of(grids), places)
+        return PriorChances(prior, vocabulary, vocabulary.size_of(grids), places)
 
 
 class StaticModel:
@@ -107,6 +123,13 @@ class StaticModel:
         Raises:
             InputError: the tables are of pictures of another size.
         """
+        return self._of(grids)
+
+    def estimates(self, grids: Grids) -> StaticChances:
+        """See `CodecModel`: the tables themselves."""
+        return self._of(grids)
+
+    def _of(self, grids: Grids) -> StaticChances:
         if grids != self._tables.grids:
             raise InputError(f"the tables are of pictures with grids {self._tables.grids}, got {grids}")
         return self._tables

@@ -29,6 +29,9 @@ def compress(
     model: Model = "bundle",
     output: Output = Path("pictures.picto"),
     num_levels: Annotated[int, typer.Option(help="Levels of codes that are kept, coarse to fine; 0 keeps all.")] = 0,
+    rate_weight: Annotated[
+        float, typer.Option(help="Squared error, of pixels of 0 to 255, that one bit is worth; 0 takes nearest codes.")
+    ] = 0.0,
     static: Annotated[
         bool, typer.Option("--static", help="Counted tables in place of the prior: faster, longer, for any computer.")
     ] = False,
@@ -47,6 +50,7 @@ def compress(
         files,
         names=[file.name for file in files] if names and len(files) > 1 else (),
         num_levels=num_levels or None,
+        rate_weight=rate_weight,
         static=static,
         group_size=group_size,
         verify=verify,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby, islice
 
 import torch
 from PIL import Image
@@ -16,17 +15,13 @@ from ..lm.bundle import Bundle
 from ..lm.code_chances import CodeChances
 from ..lm.code_stream import decode_codes, encode_codes
 from ..lm.codec_model import CodecModel, PriorModel, StaticModel
-from ..lm.order import flatten, unflatten
-from ..tokenizer.image_processor import to_images
+from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.progress import progress_bar
 from .bundle_pipeline import BundlePipeline, check_positive
-from .codec_format import MAX_PIXELS, CodecFile, Group, PictureShape, context, read_file, read_model, write_file
-from .codec_tiles import Tiling
-from .picture_input import Picture, open_picture, picture_mode
-from .text_to_image import TextToImagePipeline
-
-_SQUARES_AT_ONCE = 64
-"""That the image tokenizer encodes or decodes in one pass."""
+from .codec_format import CodecFile, Group, context, read_file, read_model, write_file
+from .codec_squares import Chooser, CodecSquares
+from .picture_input import Picture
+from .rate_distortion import RateDistortion, distortion_scales
 
 RESTS = ("left out", "drawn")
 
@@ -61,14 +56,6 @@ class DecompressedImages:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
-class _Pictures:
-    """Pictures of one shape, opened."""
-
-    shape: PictureShape
-    images: list[Image.Image]
-
-
 class ImageCodec(BundlePipeline):
     """Compresses pictures with a bundle, and reads them again.
 
@@ -88,8 +75,7 @@ class ImageCodec(BundlePipeline):
 
     def __init__(self, bundle: Bundle):
         super().__init__(bundle)
-        self.side = bundle.image_tokenizer.config.image_size
-        self.grids = bundle.image_tokenizer.config.grids(self.side, self.side)
+        self.squares = CodecSquares(bundle)
 
     def compress(
         self,
@@ -97,6 +83,7 @@ class ImageCodec(BundlePipeline):
         *,
         names: Sequence[str] = (),
         num_levels: int | None = None,
+        rate_weight: float = 0.0,
         static: bool = False,
         group_size: int = 128,
         verify: bool = True,
@@ -108,6 +95,8 @@ class ImageCodec(BundlePipeline):
             pictures: PIL pictures or paths; grey ones come out grey, all others in RGB.
             names: one for each, kept in the file.
             num_levels: levels of codes that are kept, coarse to fine; None keeps all.
+            rate_weight: squared error, of pixels of 0 to 255, that one bit is worth: codes are chosen by both, see
+                `rate_distortion`; 0 takes those nearest to the picture.
             static: write with the bundle's tables in place of its prior.
             group_size: pictures that share a stream. A stream takes about 8 bytes beside its codes, and to read one
                 picture its whole stream must be read.
@@ -119,17 +108,19 @@ class ImageCodec(BundlePipeline):
                 out of range or, in `pyramid` order, not all; a prior that cannot be used, or missing tables.
         """
         several = [pictures] if isinstance(pictures, str | os.PathLike | Image.Image) else list(pictures)
-        self._check(several, names, num_levels, group_size)
-        kept = 0 if num_levels in (None, len(self.grids)) else num_levels
+        self._check(several, names, num_levels, rate_weight, group_size)
+        grids = self.squares.grids
+        kept = 0 if num_levels in (None, len(grids)) else num_levels
         model = self._static if static else self._prior
-        chances, is_archive = model.chances(self.grids), len(several) > 1 or bool(names)
+        chances, is_archive = model.chances(grids), len(several) > 1 or bool(names)
+        choose = self._chooser(model, rate_weight, kept or len(grids)) if rate_weight else None
         groups: list[Group] = []
         bits = 0.0
         with progress_bar("compressed", len(several), enabled=progress) as advance:
-            for part in self._groups(several, kept, group_size):
+            for part in self.squares.groups(several, kept, group_size):
                 first = groups[-1].first + groups[-1].count if groups else 0
                 around = context(model.model_id, is_archive, len(several), first, len(part.images), part.shape)
-                codes = self._codes(part)[:, : self._num_codes(kept)]
+                codes = self.squares.codes(part, choose)
                 stream = encode_codes(chances, codes, around)
                 if verify:
                     decode_codes(chances, stream.payload, stream.checksum, len(codes), codes.shape[1], around)
@@ -170,7 +161,7 @@ class ImageCodec(BundlePipeline):
         chosen = [group for group in file.groups if any(group.first <= i < group.first + group.count for i in wanted)]
         with progress_bar("decompressed", sum(group.count for group in chosen), enabled=progress) as advance:
             for group in chosen:
-                images = self._read(model.chances(self.grids), file, group, rest == "drawn", seed)
+                images = self._read(model.chances(self.squares.grids), file, group, rest == "drawn", seed)
                 found |= dict(enumerate(images, group.first))
                 advance(group.count)
         names = tuple(file.names[index] for index in wanted) if file.names else ()
@@ -188,7 +179,7 @@ class ImageCodec(BundlePipeline):
     @property
     def native(self) -> tuple[int, int]:
         """Height and width, pixels, of pictures that need not say theirs."""
-        return self.side, self.side
+        return self.squares.side, self.squares.side
 
     @cached_property
     def _prior(self) -> PriorModel:
@@ -212,89 +203,52 @@ class ImageCodec(BundlePipeline):
             "give the bundle that it was compressed with"
         )
 
+    def _chooser(self, model: CodecModel, rate_weight: float, num_levels: int) -> Chooser:
+        """Codes by rate and distortion; what errors are worth is measured on the first squares."""
+        tokenizer, estimates = self.bundle.image_tokenizer, model.estimates(self.squares.grids)
+        scales: list[float] = []
+
+        def choose(squares: torch.Tensor) -> torch.Tensor:
+            if not scales:
+                scales.extend(distortion_scales(tokenizer, squares, num_levels))
+            assert isinstance(tokenizer, ImageTokenizer)  # `distortion_scales` refuses others
+            trade = RateDistortion(tokenizer, estimates, rate_weight, scales)
+            return trade.encode(squares.to(tokenizer.device), num_levels)
+
+        return choose
+
     def _check(
-        self, pictures: Sequence[Picture], names: Sequence[str], num_levels: int | None, group_size: int
+        self,
+        pictures: Sequence[Picture],
+        names: Sequence[str],
+        num_levels: int | None,
+        rate_weight: float,
+        group_size: int,
     ) -> None:
         if not pictures:
             raise InputError("at least one picture is expected, got none")
         check_positive("group_size", group_size)
         if names and (len(names) != len(pictures) or any("\n" in name or not name for name in names)):
             raise InputError(f"{len(names)} names for {len(pictures)} pictures, expected one for each, on one line")
-        most = len(self.grids)
+        if not 0 <= rate_weight < float("inf"):
+            raise InputError(f"rate_weight must be 0 or more, got {rate_weight}")
+        order, most = self.bundle.vocabulary.order, len(self.squares.grids)
         if num_levels is not None and not 1 <= num_levels <= most:
             raise InputError(f"num_levels must be 1 to {most}, got {num_levels}")
-        if num_levels not in (None, most) and self.bundle.vocabulary.order != "level":
-            raise InputError(f"in {self.bundle.vocabulary.order} order all {most} levels are kept, got {num_levels}")
-
-    def _groups(self, pictures: Sequence[Picture], num_levels: int, group_size: int) -> Iterator[_Pictures]:
-        """Neighbours of one shape, as many as may share a stream."""
-        for shape, alike in groupby(map(self._open, pictures), key=lambda opened: opened.shape):
-            most = max(1, min(group_size, MAX_PIXELS // (shape.height * shape.width)))
-            images = (opened.images[0] for opened in alike)
-            while part := list(islice(images, most)):
-                yield _Pictures(replace(shape, num_levels=num_levels), part)
-
-    def _open(self, picture: Picture) -> _Pictures:
-        processor = self.bundle.image_processor
-        is_grey = picture_mode(picture) == "L"
-        if processor.num_channels == 1 and not is_grey:
-            raise InputError(f"{picture} has colours, but the model knows grey pictures only; convert it to mode L")
-        image = open_picture(picture, processor.background_colour)
-        if image.width * image.height > MAX_PIXELS:
-            raise InputError(f"{picture} has {image.width}x{image.height} pixels, at most {MAX_PIXELS} are compressed")
-        return _Pictures(PictureShape(image.height, image.width, is_grey), [image])
-
-    def _codes(self, pictures: _Pictures) -> torch.Tensor:
-        """(B * squares, N) codes in document order."""
-        tiling, model = self._tiling(pictures.shape), self.bundle.image_tokenizer
-        together = max(1, _SQUARES_AT_ONCE // tiling.count)
-        blank = Image.new("RGB", (1, 1), self.bundle.image_processor.background_colour)
-        background = self._pixels([blank])[0, :, 0, 0]
-        codes: list[torch.Tensor] = []
-        for first in range(0, len(pictures.images), together):
-            squares = tiling.cut(self._pixels(pictures.images[first : first + together]), background)
-            for part in squares.split(_SQUARES_AT_ONCE):
-                codes.append(flatten(model.encode(part.to(model.device)), self.bundle.vocabulary.order).cpu())
-        return torch.cat(codes)
-
-    def _pixels(self, images: list[Image.Image]) -> torch.Tensor:
-        """(B, C, H, W) of pictures of one size, which they keep."""
-        return self.bundle.image_processor(images, do_resize=False, do_pad=False, return_tensors="pt")["pixel_values"]
-
-    def _num_codes(self, num_levels: int) -> int:
-        return sum(rows * columns for rows, columns in self.grids[: num_levels or len(self.grids)])
-
-    def _tiling(self, shape: PictureShape) -> Tiling:
-        return Tiling.of(shape.height, shape.width, self.side, bool(self.bundle.image_processor.do_pad))
+        if num_levels not in (None, most) and order != "level":
+            raise InputError(f"in {order} order all {most} levels are kept, got {num_levels}")
+        if rate_weight and order != "level":
+            raise InputError(f"rate_weight needs codes in level order, coarse ones first; this prior has {order} order")
 
     def _read(self, chances: CodeChances, file: CodecFile, group: Group, drawn: bool, seed: int) -> list[Image.Image]:
         """The pictures of a group."""
-        shape = group.shape
-        if shape.num_levels >= len(self.grids):
-            raise InputError(f"the file is damaged: {shape.num_levels} levels of {len(self.grids)}")
-        tiling = self._tiling(shape)
+        shape, squares = group.shape, self.squares
+        if shape.num_levels >= len(squares.grids):
+            raise InputError(f"the file is damaged: {shape.num_levels} levels of {len(squares.grids)}")
         around = context(file.model, file.is_archive, file.num_pictures, group.first, group.count, shape)
-        count = group.count * tiling.count
-        codes = decode_codes(chances, group.payload, group.checksum, count, self._num_codes(shape.num_levels), around)
-        squares = self._squares(codes, shape.num_levels, drawn, seed + group.first)
-        return [
-            image.convert("L") if shape.is_grey else image
-            for part in squares.split(tiling.count)
-            for image in to_images(tiling.join(part))
-        ]
-
-    def _squares(self, codes: torch.Tensor, num_levels: int, drawn: bool, seed: int) -> torch.Tensor:
-        """(B, M) codes -> (B, C, side, side) in [-1, 1]."""
-        model, order = self.bundle.image_tokenizer, self.bundle.vocabulary.order
-        kept = num_levels or len(self.grids)
-        levels = unflatten(codes, self.grids[:kept], order)
-        if drawn and num_levels:
-            pipeline = TextToImagePipeline(self.bundle)
-            levels = pipeline([""] * len(codes), coarse_codes=levels, seed=seed).codes
-            kept = len(self.grids)
-        parts = zip(*(level.split(_SQUARES_AT_ONCE) for level in levels), strict=True)
-        with torch.no_grad():
-            return torch.cat([model.decode([level.to(model.device) for level in part], kept).cpu() for part in parts])
+        count, each = group.count * squares.tiling(shape).count, squares.num_codes(shape.num_levels)
+        codes = decode_codes(chances, group.payload, group.checksum, count, each, around)
+        return squares.images(shape, codes, drawn, seed + group.first)
 
 
 def _checked_indices(indices: Sequence[int], count: int) -> Sequence[int]:

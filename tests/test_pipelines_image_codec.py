@@ -104,6 +104,17 @@ def test_the_first_levels_alone():
     assert tested.compress(files(), num_levels=2).data == whole.data
 
 
+@pytest.mark.parametrize("static", [False, True])
+def test_a_rate_weight_spares_bytes(static):
+    tested = codec()
+    several = [noise(16, 16, seed=seed) for seed in range(12)]
+    sizes = [tested.compress(several, rate_weight=weight, static=static).payload_bytes for weight in (0, 3e4, 1e6)]
+    assert sizes[0] > sizes[1] > sizes[2]
+    data = tested.compress(several, rate_weight=3e4, static=static).data
+    assert data == tested.compress(several, rate_weight=3e4, static=static).data
+    assert len(tested.decompress(data).images) == 12
+
+
 def test_levels_left_out_are_drawn():
     tested = codec()
     data = tested.compress(files()[:4], num_levels=1).data
@@ -161,6 +172,8 @@ def test_a_bundle_without_tables():
     [
         ({"num_levels": 3}, "num_levels must be 1 to 2, got 3"),
         ({"num_levels": 0}, "num_levels must be 1 to 2, got 0"),
+        ({"rate_weight": -1.0}, "rate_weight must be 0 or more, got -1"),
+        ({"rate_weight": float("nan")}, "rate_weight must be 0 or more, got nan"),
         ({"group_size": 0}, "group_size must be at least 1"),
         ({"names": ["a"]}, "1 names for 2 pictures"),
         ({"names": ["a", "b\nc"]}, "on one line"),
@@ -184,6 +197,8 @@ def test_pictures_that_are_none(tmp_path):
 def test_a_prefix_needs_level_order():
     with pytest.raises(InputError, match="in pyramid order all 2 levels are kept, got 1"):
         codec("pyramid").compress(files()[:2], num_levels=1)
+    with pytest.raises(InputError, match="rate_weight needs codes in level order"):
+        codec("pyramid").compress(files()[:2], rate_weight=1.0)
 
 
 @pytest.mark.parametrize(("indices", "message"), [([16], "no picture 16: the file has 16"), ([-1], "no picture -1")])

@@ -22,9 +22,10 @@ from transformers.utils import ModelOutput, can_return_tuple
 from ..hub.errors import InputError
 from .checks import check_pixels, complete_codes
 from .config import ImageTokenizerConfig
+from .encoding import Encoding
 from .interface import ImageCodes
 from .layers import ChannelNorm, Pointwise, cached_parts
-from .networks import Decoder, Encoder, LevelStep
+from .networks import Decoder, Encoder
 from .quantizer import Quantized, Quantizer
 from .quantizers import build_quantizer
 
@@ -174,6 +175,18 @@ class ImageTokenizer(PreTrainedModel):
         parts = [self._quantize(part) for part in cached_parts(pixel_values, _CACHED_PIXELS)]
         return tuple(torch.cat([level.indices for level in levels]) for levels in zip(*parts, strict=True))
 
+    def encoding(self, pixel_values: torch.Tensor) -> Encoding:
+        """Pictures whose codes are chosen level by level, not by the nearest vectors alone.
+
+        Args:
+            pixel_values: as for `encode`.
+
+        Raises:
+            InputError: see `encode`.
+        """
+        check_pixels(pixel_values, self.config)
+        return Encoding(self.encoder, self.config, pixel_values)
+
     @torch.no_grad()
     def decode(self, codes: Sequence[torch.Tensor], num_levels: int | None = None) -> torch.Tensor:
         """Codes -> pixels, from all levels or from the first `num_levels`.
@@ -239,25 +252,14 @@ class ImageTokenizer(PreTrainedModel):
 
     def _quantize(self, pixel_values: torch.Tensor, start_seed: int | None = None) -> list[Quantized]:
         check_pixels(pixel_values, self.config)
-        grids = self.config.grids(*pixel_values.shape[-2:])
-        features = iter(self.encoder.features(pixel_values))
+        encoding = Encoding(self.encoder, self.config, pixel_values)
         levels: list[Quantized] = []
-        context = latents = None
         for level, codebook in enumerate(self._codebooks()):
-            if 0 < level <= len(self.encoder.context):
-                step = cast(LevelStep, self.encoder.context[level - 1])
-                context = step(context, step.say(levels[-1].quantized, grids[level]))
-            if self.config.is_residual(level):
-                assert latents is not None  # level 0 is never residual
-                latents = latents - levels[-1].quantized.detach()
-            else:
-                feature = next(features)
-                latents = self.encoder.to_latents[level](
-                    feature if context is None else torch.cat([feature, context], 1)
-                )
+            latents = encoding.next_latents()
             if start_seed is not None:
                 codebook.start(latents, seed=start_seed)
             levels.append(self._quantize_level(level, codebook, latents))
+            encoding.take(levels[-1].quantized)
         return levels
 
     def _quantize_level(self, level: int, codebook: Quantizer, latents: torch.Tensor) -> Quantized:

@@ -1,0 +1,94 @@
+"""Codes chosen by bits and errors."""
+
+from typing import Any, cast
+
+import pytest
+import torch
+from tiny_chain import image_tokenizer, prior, shared_bundle
+from tiny_codec import static_chances
+
+from pictogram.hub.errors import InputError
+from pictogram.lm.code_chances import PriorChances
+from pictogram.lm.fused_prior import FusedPrior
+from pictogram.lm.order import flatten, unflatten
+from pictogram.pipelines.rate_distortion import RateDistortion, distortion_scales
+from pictogram.tokenizer.adapter import AdaptedTokenizer
+from pictogram.tokenizer.adapter_config import AdaptedTokenizerConfig
+
+GRIDS = ((1, 1), (2, 2))
+
+
+def pixels(count=24, seed=3):
+    return torch.rand(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def prior_chances():
+    vocabulary = shared_bundle("level").vocabulary
+    fused = FusedPrior.of(prior(vocabulary))
+    assert fused is not None
+    return PriorChances(fused, vocabulary, "2x2", 64)
+
+
+def cost(chances, codes, model, pixel_values, num_levels=2):
+    """Bits, and squared errors of pixels of 0 to 255."""
+    parts = [row for part in chances.of_codes(codes) for row in part.unbind(1)]
+    bits = sum(float(-row.gather(1, codes[:, [place]]).log2().sum()) for place, row in enumerate(parts))
+    pictures = model.decode(unflatten(codes, GRIDS[:num_levels], "level"), num_levels)
+    return bits, float((pictures - pixel_values).square().sum()) * 127.5**2
+
+
+@pytest.mark.parametrize("make", [prior_chances, static_chances])
+def test_free_bits_leave_the_nearest_codes(make):
+    model, pixel_values = image_tokenizer(), pixels()
+    trade = RateDistortion(model, make(), 0.0, [1.0, 1.0])
+    assert torch.equal(trade.encode(pixel_values, 2), flatten(model.encode(pixel_values), "level"))
+    assert torch.equal(trade.encode(pixel_values, 1), model.encode(pixel_values)[0].flatten(1))
+
+
+@pytest.mark.parametrize("make", [prior_chances, static_chances])
+def test_dear_bits_are_spared(make):
+    model, pixel_values, chances = image_tokenizer(), pixels(), make()
+    bits = [cost(chances, trade, model, pixel_values)[0] for trade in encoded(model, pixel_values, chances)]
+    assert bits == sorted(bits, reverse=True) and bits[-1] < 0.85 * bits[0]
+
+
+def encoded(model, pixel_values, chances):
+    return [
+        RateDistortion(model, chances, weight, [1.0, 1.0]).encode(pixel_values, 2) for weight in (0.0, 0.3, 3.0, 1e6)
+    ]
+
+
+def test_priceless_bits_leave_the_likeliest_codes():
+    chances = static_chances()
+    codes = RateDistortion(image_tokenizer(), chances, 1e9, [1.0, 1.0]).encode(pixels(3), 2)
+    assert codes.tolist() == [[int(chances.at(place).argmax()) for place in range(5)]] * 3
+
+
+def test_each_picture_is_coded_alone():
+    model, chances = image_tokenizer(), prior_chances()
+    trade = RateDistortion(model, chances, 0.3, [1.0, 1.0])
+    together = trade.encode(pixels(6), 2)
+    assert torch.equal(together, torch.cat([trade.encode(picture[None], 2) for picture in pixels(6)]))
+
+
+def test_scales_turn_latent_errors_into_pixel_errors():
+    """Ten times the latents, a hundredth of the scale: the same pictures."""
+    model, pixel_values = image_tokenizer(), pixels()
+    scales = distortion_scales(model, pixel_values, 2)
+    assert len(scales) == 2 and min(scales) > 0
+    assert scales == distortion_scales(model, pixel_values, 2)
+    assert len(distortion_scales(model, pixel_values, 1)) == 1
+    with torch.no_grad():
+        last, read = cast(Any, model.encoder.to_latents[1]), cast(Any, model.decoder.steps[1]).read
+        last.weight.mul_(10)
+        if last.bias is not None:
+            last.bias.mul_(10)
+        cast(Any, model.codebooks[1]).embedding.weight.mul_(10)
+        read.weight.div_(10)
+    assert distortion_scales(model, pixel_values, 2)[1] == pytest.approx(scales[1] / 100, rel=1e-3)
+
+
+def test_other_projects_networks_show_no_latents():
+    model = AdaptedTokenizer(AdaptedTokenizerConfig(layout="vqvae2", settings={"channel": 8, "n_embed": 16}))
+    with pytest.raises(InputError, match="AdaptedTokenizer shows no latents to weigh"):
+        distortion_scales(model, torch.zeros(1, 3, 32, 32), 2)
