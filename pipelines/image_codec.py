@@ -15,13 +15,14 @@ from ..lm.bundle import Bundle
 from ..lm.code_chances import CodeChances
 from ..lm.code_stream import decode_codes, encode_codes
 from ..lm.codec_model import CodecModel, PriorModel, StaticModel
+from ..tokenizer.distortion_scales import distortion_scales
 from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.progress import progress_bar
 from .bundle_pipeline import BundlePipeline, check_positive
 from .codec_format import CodecFile, Group, context, read_file, read_model, write_file
 from .codec_squares import Chooser, CodecSquares
 from .picture_input import Picture
-from .rate_distortion import RateDistortion, distortion_scales
+from .rate_distortion import RateDistortion
 
 RESTS = ("left out", "drawn")
 

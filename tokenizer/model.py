@@ -211,6 +211,10 @@ class ImageTokenizer(PreTrainedModel):
         """(K, D) float32: the vector of every code of a level."""
         return self._codebooks()[level].table()
 
+    def embed_codes(self, level: int, codes: torch.Tensor) -> torch.Tensor:
+        """(B, h, w) codes of a level -> (B, D, h, w) float32, their vectors."""
+        return self._codebooks()[level].vectors(codes)
+
     def codes_tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor that decides codes, by its name; running statistics matter to training only."""
         return self._tensors("encoder.")
