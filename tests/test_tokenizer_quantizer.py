@@ -49,6 +49,17 @@ def test_large_codebooks_are_searched_by_groups_with_the_same_result(size):
     assert torch.equal(nearest(points, vectors, bias, allowed, centred=False), expected)
 
 
+@pytest.mark.parametrize("size", [5, 128])
+def test_each_point_may_have_costs_of_its_own(size):
+    generator = torch.Generator().manual_seed(size)
+    points, vectors = (torch.randint(-2, 3, (count, 3), generator=generator).float() for count in (1100, size))
+    bias = torch.randint(9, (1100, size), generator=generator).float()
+    costs = torch.cdist(points.double(), vectors.double()).square().round() + bias
+    assert torch.equal(nearest(points, vectors, bias, centred=False), costs.argmin(1))
+    with pytest.raises(InputError, match=rf"\(1100, {size}\), got \(1099, {size}\)"):
+        nearest(points, vectors, bias[1:])
+
+
 def test_points_that_are_not_finite_still_get_a_code():
     points = torch.zeros(4, 3)
     points[1], points[2, 0], points[3] = torch.nan, torch.inf, -torch.inf

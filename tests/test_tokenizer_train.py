@@ -213,7 +213,42 @@ def witness(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("settings", [{}, {"prefix_weights": "0,0.2"}, {"strides": "image,8,8"}], ids=str)
+RATED = {"rate_weight": 300.0, "rate_warmup": 0.5}
+
+
+def test_the_rate_is_logged_and_part_of_the_tokenizer(image_folder, tmp_path):
+    train_tokenizer(tiny(image_folder, tmp_path, **RATED))
+    lines = MetricsLog.read(tmp_path / "metrics.jsonl")
+    assert all(line["rate"] > 0 for line in lines)
+    model = load_image_tokenizer(tmp_path).model
+    assert isinstance(model, ImageTokenizer) and model.rate_model is not None
+    assert model.config.rate_weight == 300 and not torch.equal(model.rate_model.scales, torch.ones(3))
+
+
+def test_an_interrupted_run_by_rate_goes_on_to_the_same_bytes(interrupted, image_folder, tmp_path):
+    config = tiny(image_folder, tmp_path / "killed", **RATED)
+    interrupted(config, 7)
+    train_tokenizer(config)
+    train_tokenizer(dataclasses.replace(config, output=str(tmp_path / "whole")))
+    assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
+
+
+def test_a_tokenizer_learns_to_spare_bits_later(finished, image_folder, tmp_path):
+    train_tokenizer(tiny(image_folder, tmp_path / "later", start_from=str(finished), **RATED))
+    model = load_image_tokenizer(tmp_path / "later").model
+    assert isinstance(model, ImageTokenizer) and model.rate_model is not None
+    train_tokenizer(tiny(image_folder, tmp_path / "again", start_from=str(tmp_path / "later")))
+    again = load_image_tokenizer(tmp_path / "again").model
+    assert isinstance(again, ImageTokenizer) and again.config.rate_weight == 300
+    with pytest.raises(InputError, match="another rate_weight changes codes"):
+        train_tokenizer(
+            tiny(image_folder, tmp_path / "no", start_from=str(finished), freeze="encoder,codebook", **RATED)
+        )
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"prefix_weights": "0,0.2"}, {"strides": "image,8,8"}, {"rate_weight": 300.0}], ids=str
+)
 def test_two_processes_train_like_one(settings, image_folder, tmp_path):
     one = tiny(image_folder, tmp_path / "one", num_steps=20, **settings)
     two = dataclasses.replace(one, output=str(tmp_path / "two"))

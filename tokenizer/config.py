@@ -46,6 +46,9 @@ class ImageTokenizerConfig(PreTrainedConfig):
         revival_threshold: a code whose share of the assignments falls below this fraction of 1/K is replaced.
         prefix_weights: of the squared error of what levels 0..i alone decode to, for each i but the last, beside 1 for
             all levels. A prefix of weight 0 is not trained, and decodes to nothing sensible.
+        rate_weight: squared error over a picture, of pixels of 0 to 255, that one bit of its codes is worth. Above 0
+            the tokenizer learns to spare bits, and `encode` chooses codes by bits and errors, with a small model of
+            the rate that is part of it. Needs the quantizer "ema".
 
     Raises:
         InputError: strides, codebooks or weights that do not fit together, or a size below 1. A value of a wrong type
@@ -75,6 +78,7 @@ class ImageTokenizerConfig(PreTrainedConfig):
     codebook_decay: int | float = 0.99
     revival_threshold: int | float = 0.05
     prefix_weights: list[int | float] | tuple[int | float, ...] | None = None
+    rate_weight: int | float = 0.0
 
     def __post_init__(self, **kwargs):
         self.strides = list(self.strides)
@@ -96,7 +100,7 @@ class ImageTokenizerConfig(PreTrainedConfig):
             raise InputError(f"codebook_decay must be at least 0 and below 1, got {self.codebook_decay}")
         self._validate_levels()
         self._validate_quantizer()
-        for name in ("commitment_weight", "entropy_weight", "revival_threshold"):
+        for name in ("commitment_weight", "entropy_weight", "revival_threshold", "rate_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
         weights = self.prefix_weights or []
@@ -136,6 +140,8 @@ class ImageTokenizerConfig(PreTrainedConfig):
                 f"got {self.gradient_estimator!r}"
             )
 
+        if self.quantizer != "ema" and self.rate_weight:
+            raise InputError(f'rate_weight needs the quantizer "ema", got {self.quantizer!r}')
         if self.quantizer != "ema" and any(self.is_residual(level) for level in range(self.num_levels)):
             raise InputError(f'equal strides need the quantizer "ema", got {self.quantizer!r} with {self.strides}')
 

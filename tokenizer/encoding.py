@@ -51,6 +51,11 @@ class Encoding:
         self._latents = latents
         return latents
 
+    @property
+    def context(self) -> torch.Tensor | None:
+        """(B, hidden_size, h, w) what coarser codes have said, on the grid of the last latents; None at level 0."""
+        return self._context
+
     def take(self, quantized: torch.Tensor) -> None:
         """(B, D, h, w) code vectors of the level whose latents were asked for last."""
         self._quantized = quantized

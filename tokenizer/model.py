@@ -8,6 +8,7 @@ decodes pictures from each prefix of the levels as well, so that a few codes alr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -26,8 +27,9 @@ from .encoding import Encoding
 from .interface import ImageCodes
 from .layers import ChannelNorm, Pointwise, cached_parts
 from .networks import Decoder, Encoder
-from .quantizer import Quantized, Quantizer
+from .quantizer import LevelRateTerms, Quantized, Quantizer
 from .quantizers import build_quantizer
+from .rate_model import PIXEL_UNIT, RateModel, soft_bits
 
 _CACHED_PIXELS = 1 << 17
 """Pixels encoded at once on a CPU."""
@@ -38,11 +40,13 @@ class ImageTokenizerOutput(ModelOutput):
     """What `ImageTokenizer.forward` returns.
 
     Attributes:
-        loss: scalar, distortion + prefix_loss + commitment_weight * commitment_loss + codebook_loss.
+        loss: scalar, distortion + prefix_loss + commitment_weight * commitment_loss + codebook_loss; where bits count,
+            also the rate, in the unit of the distortion, and what teaches the model of the rate.
         distortion: scalar, mean squared error of pixel values in [-1, 1].
         prefix_loss: scalar, the mean squared errors of the proper prefixes' pictures, weighted and summed.
         commitment_loss: scalar, summed over levels, unweighted.
         codebook_loss: scalar, summed over levels; zero for codebooks that do not learn by gradient.
+        rate: scalar, bits a picture by the tokenizer's own model of the rate; None where bits do not count.
         reconstruction: (B, C, H, W) in about [-1, 1], not clamped.
         codes: `ImageCodes`.
         latents: one (B, D, h_l, w_l) tensor per level, detached; `update_codebooks` learns from them.
@@ -53,6 +57,7 @@ class ImageTokenizerOutput(ModelOutput):
     prefix_loss: torch.Tensor | None = None
     commitment_loss: torch.Tensor | None = None
     codebook_loss: torch.Tensor | None = None
+    rate: torch.Tensor | None = None
     reconstruction: torch.Tensor | None = None
     codes: ImageCodes | None = None
     latents: tuple[torch.Tensor, ...] | None = None
@@ -86,6 +91,7 @@ class ImageTokenizer(PreTrainedModel):
         self.encoder = Encoder(config, dims)
         self.codebooks = nn.ModuleList(quantizers)
         self.decoder = Decoder(config, dims)
+        self.rate_model = RateModel(config, dims) if config.rate_weight else None
         for level, absent in enumerate(self.decoder.absent, 1):
             # Without a trained prefix that lacks the level it never gets a gradient, for which DDP would wait.
             absent.requires_grad_(any(self._prefix_weights()[:level]))
@@ -102,7 +108,7 @@ class ImageTokenizer(PreTrainedModel):
         elif isinstance(module, nn.ParameterList):  # what the decoder reads where a level is left out
             for absent in module:
                 init.zeros_(absent)
-        elif isinstance(module, Quantizer):
+        elif isinstance(module, Quantizer | RateModel):
             module.reset()
 
     @can_return_tuple
@@ -125,12 +131,22 @@ class ImageTokenizer(PreTrainedModel):
         commitment_loss = torch.stack([level.commitment_loss for level in levels]).sum()
         learned = [level.codebook_loss for level in levels if level.codebook_loss is not None]
         codebook_loss = torch.stack(learned).sum() if learned else torch.zeros_like(distortion)
+        loss = distortion + prefix_loss + self.config.commitment_weight * commitment_loss + codebook_loss
+        rate = None
+        if terms := [level.rate for level in levels if level.rate is not None]:
+            rate = torch.stack([term.bits for term in terms]).sum()
+            soft = torch.stack([term.soft_bits for term in terms]).sum()
+            num_codes = sum(level.indices[0].numel() for level in levels)
+            # A picture's squared error of pixels of 0 to 255 is so much of the distortion.
+            unit = 1 / (PIXEL_UNIT**2 * pixel_values[0].numel())
+            loss = loss + self._rate_weight() * unit * soft + rate * (math.log(2) / num_codes)
         return ImageTokenizerOutput(
-            loss=distortion + prefix_loss + self.config.commitment_weight * commitment_loss + codebook_loss,
+            loss=loss,
             distortion=distortion,
             prefix_loss=prefix_loss,
             commitment_loss=commitment_loss,
             codebook_loss=codebook_loss,
+            rate=None if rate is None else rate.detach(),
             reconstruction=reconstruction,
             codes=tuple(level.indices for level in levels),
             latents=tuple(level.latents for level in levels),
@@ -217,21 +233,23 @@ class ImageTokenizer(PreTrainedModel):
 
     def codes_tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor that decides codes, by its name; running statistics matter to training only."""
-        return self._tensors("encoder.")
+        return self._tensors("encoder.", "rate_model.")
 
     def picture_tensors(self) -> dict[str, torch.Tensor]:
         """Every tensor that decides pictures, by its name."""
         return self._tensors("decoder.")
 
-    def _tensors(self, part: str) -> dict[str, torch.Tensor]:
+    def _tensors(self, *parts: str) -> dict[str, torch.Tensor]:
         tensors = self.state_dict().items()
-        return {name: tensor for name, tensor in tensors if name.startswith(part) or name.endswith("embedding.weight")}
+        return {name: tensor for name, tensor in tensors if name.startswith(parts) or name.endswith("embedding.weight")}
 
     def codes_settings(self) -> dict[str, Any]:
         """What decides codes beside the tensors."""
         names = ["num_channels", "strides", "codebook_sizes", "codebook_dim", "patch_size"]
         if self.config.quantizer != "ema":  # the first of them, which needs no name
             names.append("quantizer")
+        if self.config.rate_weight:
+            names.append("rate_weight")
         return {name: getattr(self.config, name) for name in names}
 
     def picture_settings(self) -> dict[str, Any]:
@@ -262,16 +280,43 @@ class ImageTokenizer(PreTrainedModel):
             latents = encoding.next_latents()
             if start_seed is not None:
                 codebook.start(latents, seed=start_seed)
-            levels.append(self._quantize_level(level, codebook, latents))
+            levels.append(self._quantize_level(level, codebook, latents, encoding.context, start_seed is None))
             encoding.take(levels[-1].quantized)
         return levels
 
-    def _quantize_level(self, level: int, codebook: Quantizer, latents: torch.Tensor) -> Quantized:
-        quantized = codebook.quantize(latents)
+    def _quantize_level(
+        self, level: int, codebook: Quantizer, latents: torch.Tensor, context: torch.Tensor | None, counts_bits: bool
+    ) -> Quantized:
+        if self.rate_model is None or not counts_bits:
+            quantized = codebook.quantize(latents)
+        else:
+            quantized = self._quantize_by_rate(level, codebook, latents, context)
         # The first of several levels on one grid carries the gradient to their common latents; once is enough.
         return (
             replace(quantized, quantized=quantized.quantized.detach()) if self.config.is_residual(level) else quantized
         )
+
+    def _quantize_by_rate(
+        self, level: int, codebook: Quantizer, latents: torch.Tensor, context: torch.Tensor | None
+    ) -> Quantized:
+        """Codes that bits and errors prefer. The codes around each are not known yet: the nearest ones stand in."""
+        assert self.rate_model is not None
+        with torch.no_grad():
+            near = codebook.vectors(codebook.quantize(latents.detach()).indices)
+            bits = self.rate_model.bits(level, context, near)
+        scale, weight = float(self.rate_model.scales[level]), self._rate_weight()
+        quantized = codebook.quantize(latents, bias=bits * (weight / scale))
+        if not torch.is_grad_enabled():
+            return quantized
+        learned = self.rate_model.bits(level, context, codebook.vectors(quantized.indices))
+        chosen = learned.gather(1, quantized.indices.view(-1, 1)).sum() / len(latents)
+        soft = soft_bits(latents, codebook.table(), bits, scale, weight)
+        return replace(quantized, rate=LevelRateTerms(chosen, soft))
+
+    def _rate_weight(self) -> float:
+        """What a bit is worth now."""
+        assert self.rate_model is not None
+        return float(self.config.rate_weight) * self.rate_model.warmth
 
     def _codebooks(self) -> list[Quantizer]:
         return cast(list[Quantizer], list(self.codebooks))

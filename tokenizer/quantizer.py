@@ -29,6 +29,7 @@ class Quantized:
         latents: (B, D, h, w) what was quantized, detached; the codebook learns from it.
         commitment_loss: scalar, mean squared distance of latents to their (constant) code vectors, unweighted.
         codebook_loss: scalar, what a codebook that learns by gradient adds to the loss; None for the others.
+        rate: what the codes cost; None where bits do not count.
     """
 
     quantized: torch.Tensor
@@ -36,6 +37,20 @@ class Quantized:
     latents: torch.Tensor
     commitment_loss: torch.Tensor
     codebook_loss: torch.Tensor | None = None
+    rate: LevelRateTerms | None = None
+
+
+@dataclass
+class LevelRateTerms:
+    """What the codes of one level cost, where a rate counts.
+
+    Attributes:
+        bits: scalar, of the chosen codes, a picture; its gradient teaches the rate model and nothing else.
+        soft_bits: scalar, expected bits a picture of codes drawn by their cost; its gradient reaches the latents only.
+    """
+
+    bits: torch.Tensor
+    soft_bits: torch.Tensor
 
 
 def nearest(
@@ -50,7 +65,8 @@ def nearest(
     Args:
         points: (N, D).
         vectors: (K, D).
-        bias: (K,) added to the squared distances: what choosing each vector costs besides its distance.
+        bias: (K,) or, for each point, (N, K) added to the squared distances: what choosing each vector costs besides
+            its distance.
         allowed: (K,) bool, the vectors that may be chosen.
         centred: measure around the vectors' mean. False for a codebook with rows so far away that they drag it along.
 
@@ -65,7 +81,10 @@ def nearest(
     centre = vectors.mean(0) if centred else vectors.new_zeros(vectors.shape[1])
     vectors = vectors - centre
     costs = 0.5 * vectors.square().sum(1)  # (K,)
-    if bias is not None:
+    each = None
+    if bias is not None and bias.ndim == 2:
+        each = _for_each(bias, len(points), len(vectors))
+    elif bias is not None:
         costs = costs + 0.5 * _of_length("bias", bias, len(vectors)).float()
     if allowed is not None:
         costs = costs.masked_fill(~_allowed(allowed, len(vectors)), torch.inf)
@@ -77,11 +96,12 @@ def nearest(
     # Autocast would run the products in half precision, whatever the type of their factors.
     with torch.no_grad(), torch.autocast(points.device.type, enabled=False):
         # ||p - v||^2 / 2 = ||p||^2 / 2 - p.v + ||v||^2 / 2, and the first term does not change the order.
-        blocks = [
-            _argmin(torch.addmm(costs, block.float() - centre, vectors.T, alpha=-1, out=products[: len(block)]))
-            for block in points.split(len(products))
-        ]
-    return torch.cat(blocks)
+        blocks: list[torch.Tensor] = []
+        for first in range(0, len(points), len(products)):
+            block = points[first : first + len(products)].float() - centre
+            base = costs if each is None else torch.add(costs, each[first : first + len(products)], alpha=0.5)
+            blocks.append(_argmin(torch.addmm(base, block, vectors.T, alpha=-1, out=products[: len(block)])))
+    return torch.cat(blocks) if blocks else torch.empty(0, dtype=torch.int64, device=points.device)
 
 
 def _argmin(costs: torch.Tensor) -> torch.Tensor:
@@ -94,6 +114,14 @@ def _argmin(costs: torch.Tensor) -> torch.Tensor:
     first_group = torch.arange(0, len(groups), size // _GROUP, device=costs.device)
     inside = groups.index_select(0, first_group + group).argmin(1)
     return group * _GROUP + inside
+
+
+def _for_each(bias: torch.Tensor, num_points: int, num_vectors: int) -> torch.Tensor:
+    if bias.shape != (num_points, num_vectors):
+        raise InputError(
+            f"bias must have one entry per point and code, ({num_points}, {num_vectors}), got {tuple(bias.shape)}"
+        )
+    return bias.detach().float()
 
 
 def _of_length(name: str, values: torch.Tensor, count: int) -> torch.Tensor:
@@ -139,7 +167,8 @@ class Quantizer(nn.Module):
 
         Args:
             latents: any float precision; the search runs in float32.
-            bias: (K,) added to the squared distances, so that a code can cost more than its distance.
+            bias: (K,), or (B * h * w, K) for each cell, added to the squared distances: a code can cost more than its
+                distance.
             allowed: (K,) bool, the codes that may be chosen.
 
         Raises:

@@ -13,7 +13,7 @@ from .loading import load_image_tokenizer
 from .model import ImageTokenizer
 from .training_config import TokenizerTrainingConfig
 
-_PREFIXES = {"encoder": "encoder.", "codebook": "codebooks.", "decoder": "decoder."}
+_PREFIXES = {"encoder": ("encoder.", "rate_model."), "codebook": ("codebooks.",), "decoder": ("decoder.",)}
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class TrainingStart:
         """The model on the CPU, new weights drawn from torch's global generator."""
         model = ImageTokenizer(self.config)
         if self.found is not None:
-            model.load_state_dict(self.found.state_dict())
+            model.load_state_dict(self.found.state_dict(), strict=self.found.rate_model is not None)
         for name, parameter in model.named_parameters():
-            if name.startswith(tuple(_PREFIXES[part] for part in self.frozen_parts)):
+            if name.startswith(tuple(prefix for part in self.frozen_parts for prefix in _PREFIXES[part])):
                 parameter.requires_grad_(False)
         return model
 

@@ -30,6 +30,7 @@ from .pictures import reconstruction_grid, save_picture
 from .pixel_dataset import PixelDataset, load_pixels
 from .presets import PRESETS
 from .progress import progress_bar
+from .rate_warmup import NUM_WEIGHED, weigh_rate
 from .schedule import cosine, set_learning_rate
 from .start import TrainingStart, new_start
 from .training_config import TokenizerTrainingConfig
@@ -143,6 +144,7 @@ class _Trainer:
         rows = global_batch(len(self.dataset), config.batch_size, config.seed, step)[self.share]
         pixel_values = self.dataset.pixels(rows).to(self.accelerator.device)
         model = self.accelerator.unwrap_model(self.model)
+        weigh_rate(model, step, config, lambda: self._weighed(step))
         counts = prefix_counts(step, config.batch_size, model.config.num_levels - 1, config.prefix_share)
         output = self.model(pixel_values, counts[self.share].to(self.accelerator.device))
         terms = self.objective.terms(step, model, output, pixel_values)
@@ -157,7 +159,13 @@ class _Trainer:
         if "codebook" not in config.frozen_parts:
             model.update_codebooks(output)
         self.objective.learn(step, terms, output, pixel_values, rate)
-        return {name: output[name].detach() for name in _LOGGED} | terms.metrics()
+        rate = {} if output.rate is None else {"rate": output.rate}
+        return {name: output[name].detach() for name in _LOGGED} | rate | terms.metrics()
+
+    def _weighed(self, step: int) -> torch.Tensor:
+        """(B, C, H, W) pictures of a step, the same on every process."""
+        rows = global_batch(len(self.dataset), self.config.batch_size, self.config.seed, step)[:NUM_WEIGHED]
+        return self.dataset.pixels(rows).to(self.accelerator.device)
 
     def _mean(self, value: torch.Tensor) -> float:
         """The mean over all processes, whose shares of the batch are equal."""

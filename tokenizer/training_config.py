@@ -48,6 +48,14 @@ class TokenizerTrainingConfig:
     )
     commitment_weight: float = option(0.25, "Weight of the latents' distance to their codes.", at_least=0)
     codebook_decay: float = option(0.99, "Decay per step of the codebooks' running means.", at_least=0)
+    rate_weight: float = option(
+        0.0,
+        "Squared error of a picture, of pixels of 0 to 255, that a bit is worth; 0: none, or that of --from.",
+        at_least=0,
+    )
+    rate_warmup: float = option(
+        0.5, "Share of the steps over which the rate weight grows; then no code is revived.", at_least=0, at_most=1
+    )
     num_steps: int = option(3000, "Training steps.", at_least=1)
     batch_size: int = option(64, "Pictures per step, over all processes.", at_least=1)
     optimizer: str = option("adamw", "muon or adamw.", one_of=OPTIMIZERS)
@@ -141,6 +149,9 @@ class TokenizerTrainingConfig:
                 raise InputError(f"{name} is {getattr(found, name)} in {self.start_from} and stays so, got {value}")
         settings = found.to_dict() | {name: getattr(self, name) for name in _TRAINING_CONSTANTS}
         settings["prefix_weights"] = self._prefix_weights(found.num_levels)
+        settings["rate_weight"] = self.rate_weight or found.rate_weight
+        if {"encoder", "codebook"} <= {*self.frozen_parts} and settings["rate_weight"] != found.rate_weight:
+            raise InputError("another rate_weight changes codes, but freeze names encoder and codebook")
         return ImageTokenizerConfig.from_dict(settings)
 
     def continued_processor(self, found: ImageTokenizerImageProcessorPil) -> ImageTokenizerImageProcessorPil:
@@ -174,7 +185,9 @@ class TokenizerTrainingConfig:
 _SHAPES = (
     "image_size", "num_channels", "codebook_dim", "patch_size", "hidden_size", "num_blocks", "expansion", "quantizer",
 )  # fmt: skip
-_TRAINING_CONSTANTS = ("gradient_estimator", "commitment_weight", "codebook_decay", "revival_threshold")
+_TRAINING_CONSTANTS = (
+    "gradient_estimator", "commitment_weight", "codebook_decay", "revival_threshold", "rate_weight",
+)  # fmt: skip
 
 
 def _entries(text: str) -> list[str]:
