@@ -66,7 +66,7 @@ def test_a_hundred_thousand_files_that_nobody_wrote(name):
             result = tested.decompress(mutated(data, others, drawn))
             survivors += 1
             assert any(np.array_equal(side_by_side(result.images), each) for each in (expected, *known()))
-    assert survivors < 12_500  # several last bytes mean the same, and what was replaced may have been replaced by itself
+    assert survivors < 12_500  # several last bytes may mean the same
 
 
 @cache
