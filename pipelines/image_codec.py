@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from PIL import Image
 
 from ..hub.errors import InputError
@@ -23,6 +22,10 @@ from .codec_format import CodecFile, Group, context, read_file, read_model, writ
 from .codec_squares import Chooser, CodecSquares
 from .picture_input import Picture
 from .rate_distortion import RateDistortion
+from .text_to_image import TextToImagePipeline
+
+_NUM_WEIGHED = 64
+"""Drawn pictures on which errors are weighed."""
 
 RESTS = ("left out", "drawn")
 
@@ -205,18 +208,18 @@ class ImageCodec(BundlePipeline):
         )
 
     def _chooser(self, model: CodecModel, rate_weight: float, num_levels: int) -> Chooser:
-        """Codes by rate and distortion; what errors are worth is measured on the first squares."""
+        """Codes by rate and distortion. What errors are worth is measured on pictures that the prior draws.
+
+        The pictures at hand may be one or two, too few to tell.
+        """
         tokenizer, estimates = self.bundle.image_tokenizer, model.estimates(self.squares.grids)
-        scales: list[float] = []
-
-        def choose(squares: torch.Tensor) -> torch.Tensor:
-            if not scales:
-                scales.extend(distortion_scales(tokenizer, squares, num_levels))
-            assert isinstance(tokenizer, ImageTokenizer)  # `distortion_scales` refuses others
-            trade = RateDistortion(tokenizer, estimates, rate_weight, scales)
-            return trade.encode(squares.to(tokenizer.device), num_levels)
-
-        return choose
+        drawn = TextToImagePipeline(self.bundle)([""] * _NUM_WEIGHED).codes
+        scales = distortion_scales(
+            tokenizer, tokenizer.decode([level.to(tokenizer.device) for level in drawn]), num_levels
+        )
+        assert isinstance(tokenizer, ImageTokenizer)  # `distortion_scales` refuses others
+        trade = RateDistortion(tokenizer, estimates, rate_weight, scales)
+        return lambda squares: trade.encode(squares.to(tokenizer.device), num_levels)
 
     def _check(
         self,

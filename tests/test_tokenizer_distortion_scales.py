@@ -9,7 +9,7 @@ from tiny_chain import image_tokenizer
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.adapter import AdaptedTokenizer
 from pictogram.tokenizer.adapter_config import AdaptedTokenizerConfig
-from pictogram.tokenizer.distortion_scales import distortion_scales
+from pictogram.tokenizer.distortion_scales import _some, distortion_scales
 
 
 def pixels(count: int = 24, seed: int = 3) -> torch.Tensor:
@@ -31,6 +31,12 @@ def test_scales_turn_latent_errors_into_pixel_errors():
         cast(Any, model.codebooks[1]).embedding.weight.mul_(10)
         read.weight.div_(10)
     assert distortion_scales(model, pixel_values, 2)[1] == pytest.approx(scales[1] / 100, rel=1e-3)
+
+
+def test_every_picture_has_its_share_of_swapped_codes():
+    for cells, expected in ((1, 1), (4, 1), (16, 2), (64, 8)):
+        chosen = _some(5, cells, torch.Generator().manual_seed(0)).view(5, cells)
+        assert chosen.sum(1).tolist() == [expected] * 5
 
 
 def test_other_projects_networks_show_no_latents():

@@ -64,14 +64,20 @@ def _swapped(
         least, order = distances.topk(rank + 1, largest=False)
         chosen = order[:, 0]
         if level == swapped:
-            generator = derived_generator(seed, "swapped", level)
-            rows = torch.rand(len(points), generator=generator).to(points.device) < _SWAPPED_SHARE
-            rows[0] = True
+            rows = _some(len(latents), latents[0, 0].numel(), derived_generator(seed, "swapped", level))
+            rows = rows.to(points.device)
             chosen = torch.where(rows, order[:, rank], chosen)
             added = float((least[:, rank] - least[:, 0])[rows].sum())
         codes.append(chosen.view(-1, *grid))
         encoding.take(model.embed_codes(level, codes[-1]))
     return tuple(codes), added
+
+
+def _some(num_pictures: int, num_cells: int, generator: torch.Generator) -> torch.Tensor:
+    """(num_pictures * num_cells,) bool: of each picture as many cells, one at least."""
+    count = max(1, round(_SWAPPED_SHARE * num_cells))
+    cells = torch.rand(num_pictures, num_cells, generator=generator).argsort(1)[:, :count]
+    return torch.zeros(num_pictures, num_cells, dtype=torch.bool).scatter_(1, cells, True).flatten()
 
 
 def _pixel_errors(model: ImageTokenizer, codes: ImageCodes, pixel_values: torch.Tensor, num_levels: int) -> float:
