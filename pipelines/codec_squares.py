@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -99,7 +100,7 @@ class CodecSquares:
         tiling = self.tiling(shape)
         parts = self._pixels_of(codes, shape.num_levels, drawn, seed).split(tiling.count)
         images = [image for part in parts for image in to_images(tiling.join(part))]
-        return [image.convert("L") for image in images] if shape.is_grey else images
+        return [image.convert("L" if shape.is_grey else "RGB") for image in images]
 
     def tiling(self, shape: PictureShape) -> Tiling:
         """How pictures of a shape are cut."""
@@ -108,9 +109,9 @@ class CodecSquares:
     def _open(self, picture: Picture) -> Pictures:
         processor = self.bundle.image_processor
         is_grey = picture_mode(picture) == "L"
-        if processor.num_channels == 1 and not is_grey:
-            raise InputError(f"{picture} has colours, but the model knows grey pictures only; convert it to mode L")
         image = open_picture(picture, processor.background_colour)
+        if processor.num_channels == 1 and not is_grey and not _has_no_colours(image):
+            raise InputError(f"{picture} has colours, but the model knows grey pictures only; convert it to mode L")
         if image.width * image.height > MAX_PIXELS:
             raise InputError(f"{picture} has {image.width}x{image.height} pixels, at most {MAX_PIXELS} are compressed")
         return Pictures(PictureShape(image.height, image.width, is_grey), [image])
@@ -134,3 +135,8 @@ class CodecSquares:
         parts = zip(*(level.split(_SQUARES_AT_ONCE) for level in levels), strict=True)
         with torch.no_grad():
             return torch.cat([model.decode([level.to(model.device) for level in part], kept).cpu() for part in parts])
+
+
+def _has_no_colours(image: Image.Image) -> bool:
+    values = np.asarray(image)
+    return bool((values == values[..., :1]).all())

@@ -28,6 +28,7 @@ def test_every_example_is_tested():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "words_to_pictures.py",
         "codes_of_a_picture.py",
+        "compressed_pictures.py",
         "extend_language_model.py",
         "log_likelihood.py",
         "read_codes.py",
@@ -43,6 +44,13 @@ def test_words_to_pictures(tmp_path):
 def test_codes_of_a_picture(tmp_path):
     lines = run("codes_of_a_picture.py", str(tiny_chain.tokenizer_folder()), str(tmp_path / "codes.png")).splitlines()
     assert len(lines) == len(tiny_chain.GRIDS) and (tmp_path / "codes.png").exists()
+
+
+def test_compressed_pictures(tmp_path):
+    folders = str(tiny_chain.bundle_folder()), str(tiny_chain.pictures())
+    lines = run("compressed_pictures.py", *folders, str(tmp_path / "bytes.png"), "train", "3").splitlines()
+    assert [line.split()[0] for line in lines] == ["2", "1"]
+    assert (tmp_path / "bytes.png").is_file()
 
 
 def test_read_codes(tmp_path):

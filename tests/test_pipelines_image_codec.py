@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_bundles import bundle_around
 from tiny_chain import codes_folder, pictures, shared_bundle
 
 from pictogram import load_codes
@@ -143,14 +144,15 @@ def test_the_order_of_pictures_in_a_batch_does_not_matter():
         assert tested.inspect(tested.compress(path).data).groups[0].payload == group.payload
 
 
-def test_a_grey_model_refuses_colours():
-    grey = dataclasses.replace(codec().bundle)
-    grey.image_processor.num_channels = 1
-    try:
-        with pytest.raises(InputError, match="has colours, but the model knows grey pictures only"):
-            ImageCodec(grey).compress(noise(16, 16))
-    finally:
-        grey.image_processor.num_channels = 3
+def test_a_grey_model():
+    """It takes what has no colours, whatever its mode, and gives that mode back."""
+    tested = ImageCodec(bundle_around(["image", 8], settings={"num_channels": 1}, num_channels=1))
+    for mode in ("L", "RGB"):
+        picture = noise(20, 9, "L").convert(mode)
+        (image,) = tested.decompress(tested.compress(picture).data).images
+        assert (image.mode, image.size) == (mode, (20, 9))
+    with pytest.raises(InputError, match="has colours, but the model knows grey pictures only"):
+        tested.compress(noise(16, 16))
 
 
 def test_another_model_is_refused():
