@@ -120,6 +120,7 @@ class PriorReader:
         count: B pictures.
     """
 
+    @torch.inference_mode()
     def __init__(self, chances: PriorChances, count: int):
         self._of, self._place, self._unread = chances, 0, False
         prompt = torch.tensor([chances.prompt])

@@ -20,6 +20,9 @@ from .arithmetic_coder import MAX_PRECISION
 
 _LEAST_PRECISION = 16
 _BITS_ABOVE_UNIFORM = 8
+MAX_SYMBOLS = 1 << (MAX_PRECISION - _BITS_ABOVE_UNIFORM)
+"""Larger codebooks have no frequencies."""
+
 _TOLERANCE = 1e-6
 """Of a sum of chances: times 2**24 still far less than the frequency of the likeliest symbol."""
 

@@ -12,7 +12,7 @@ from ..hub.errors import InputError
 from ..hub.fingerprint import fingerprint
 from .bundle import Bundle
 from .code_chances import CodeChances, PriorChances
-from .coding_prior import coding_prior
+from .coding_prior import coding_prior, rope_theta
 from .fused_prior import FusedPrior
 from .order import Grids
 from .static_chances import StaticChances
@@ -54,10 +54,14 @@ class PriorModel:
 
     @cached_property
     def _model_id(self) -> bytes:
-        config = self._bundle.prior.config
-        names = ("model_type", "num_attention_heads", "num_key_value_heads", "rms_norm_eps", "rope_parameters")
-        settings = {name: getattr(config, name, None) for name in names}
-        return _id(self._bundle.prior.state_dict(), settings | {"vocabulary": self._bundle.vocabulary.to_json()})
+        # Named one by one: what another version adds to either must not make old files strangers.
+        config, vocabulary = self._bundle.prior.config, self._bundle.vocabulary
+        names = ("model_type", "num_attention_heads", "num_key_value_heads", "rms_norm_eps")
+        settings = {name: getattr(config, name, None) for name in names} | {"rope_theta": rope_theta(config)}
+        segments = [(each.kind, each.start, each.count, each.level, each.first_code) for each in vocabulary.segments]
+        meaning = {"order": vocabulary.order, "sizes": vocabulary.sizes, "segments": segments}
+        prints = [vocabulary.codes_fingerprint, vocabulary.decoder_fingerprint]
+        return _id(self._bundle.prior.state_dict(), settings | meaning | {"fingerprints": prints})
 
     @cached_property
     def _prior(self) -> FusedPrior:

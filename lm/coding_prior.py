@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from ..hub.errors import InputError
 from .fused_prior import FusedPrior
@@ -39,6 +39,11 @@ class ExactRotary(nn.Module):
         return angles.cos(), angles.sin()
 
 
+def rope_theta(config: PreTrainedConfig) -> float:
+    """Base of the wavelengths of a model's rotary positions."""
+    return float((getattr(config, "rope_parameters", None) or {}).get("rope_theta", 10_000.0))
+
+
 @torch.no_grad()
 def coding_prior(model: PreTrainedModel) -> FusedPrior:
     """A copy of a prior that computes in float64, on the CPU.
@@ -49,13 +54,13 @@ def coding_prior(model: PreTrainedModel) -> FusedPrior:
     Raises:
         InputError: a model of another kind, or with scaled rotary positions, whose chances cannot be had exactly.
     """
-    rope = getattr(model.config, "rope_parameters", None) or {}
     exact = copy.deepcopy(model).to("cpu", torch.float64)  # pyright: ignore[reportArgumentType, reportCallIssue]
     fused = FusedPrior.of(exact)
-    if fused is None or rope.get("rope_type", "default") != "default":
+    kind = (getattr(model.config, "rope_parameters", None) or {}).get("rope_type", "default")
+    if fused is None or kind != "default":
         raise InputError(
             f"{type(model).__name__} cannot be used for compression: it takes a stock Qwen3 or Llama with plain rotary "
             "positions, whose chances come out the same on every computer"
         )
-    rotary = ExactRotary(rope.get("rope_theta", 10_000.0), fused.head_dim)
+    rotary = ExactRotary(rope_theta(model.config), fused.head_dim)
     return replace(fused, rotary=rotary, eps=fused.eps.double(), _packed_heads={})

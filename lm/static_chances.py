@@ -77,7 +77,9 @@ class StaticChances:
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Writes `STATIC_CHANCES_FILE` into a folder."""
         tensors = {f"level_{level}": table.to(torch.int32) for level, table in enumerate(self.frequencies)}
-        settings = {"grids": ",".join(f"{rows}x{columns}" for rows, columns in self.grids), "order": self.order}
+        grids = ",".join(f"{rows}x{columns}" for rows, columns in self.grids)
+        # One entry: several would be written in another order each time.
+        settings = {"layout": f"{self.order} {grids}"}
         atomic_write_bytes(Path(directory) / STATIC_CHANCES_FILE, save(tensors, metadata=settings))
 
     @classmethod
@@ -92,17 +94,15 @@ class StaticChances:
             raise InputError(f"{path} is missing; `pictogram count-codes` makes it from a dataset of codes")
         try:
             with safe_open(path, "pt") as file:
-                settings = file.metadata()
+                order, grids = file.metadata()["layout"].split(" ")
                 tables = tuple(file.get_tensor(f"level_{level}").long() for level in range(len(file.keys())))
-            grids = tuple(_grid(words) for words in settings["grids"].split(","))
-            found = cls(grids, settings["order"], tables)
+            found = cls(tuple(_grid(words) for words in grids.split(",")), order, tables)
             found._check()
-        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError, IndexError) as error:
             raise InputError(f"{path} is damaged: {first_line(error)}") from None
         return found
 
     def _check(self) -> None:
-        document_order(self.grids, self.order)
         if len(self.grids) != len(self.frequencies):
             raise InputError(f"{len(self.grids)} grids, but {len(self.frequencies)} tables")
         for level, ((rows, columns), table) in enumerate(zip(self.grids, self.frequencies, strict=True)):
@@ -110,6 +110,7 @@ class StaticChances:
             is_whole = table.ndim == 2 and len(table) in (1, rows * columns)
             if not is_whole or int(table.min()) < 1 or not bool((table.sum(1) == total).all()):
                 raise InputError(f"the table of level {level} must have rows of frequencies that sum to {total}")
+        document_order(self.grids, self.order)
 
 
 class StaticReader:

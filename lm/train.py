@@ -27,6 +27,7 @@ from ..tokenizer.schedule import set_learning_rate, warmup_stable_decay
 from .bundle import Bundle
 from .bundle_card import write_bundle_card
 from .code_documents import CodeDocuments, CodeRows, DocumentMix
+from .code_frequencies import MAX_SYMBOLS
 from .costs import cost_metrics, cost_sums, token_nats
 from .data import DocumentBatch, DocumentBatches
 from .document_dataset import StoredDocuments
@@ -181,7 +182,7 @@ class _Trainer:
 
     def _static_chances(self) -> StaticChances | None:
         """Tables of the codes learned from, for compression without the prior; documents do not give any."""
-        if isinstance(self.trained, StoredDocuments):
+        if isinstance(self.trained, StoredDocuments) or max(self.trained.codebook_sizes) > MAX_SYMBOLS:
             return None
         return count_rows(self.trained, self.start.vocabulary.order)
 

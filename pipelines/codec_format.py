@@ -23,13 +23,17 @@ PICTURE, ARCHIVE = 1, 2
 MAX_PIXELS = 1 << 26
 """Of all pictures of one group: what reading a damaged file may cost at most."""
 MAX_SIDE = 1 << 24
+MAX_LEVELS = 15
+"""Levels that a file can count; all of them are always kept, however many they are."""
 
 _MODEL_BYTES, _CHECKSUM_BYTES = 4, 4
 _GREY, _LEVELS = 4, 4
 """Bit of the flags that says grey, and the place of the four that count levels."""
 _HAS_NAMES = 1
 _MAX_VARINT_BYTES = 5
-_MAX_NAME_BYTES = 4096
+MAX_NAME_BYTES = 4096
+_MAX_NAMES_BYTES = 1 << 26
+"""Of one name, and of all names of a file."""
 
 
 @dataclass(frozen=True)
@@ -182,14 +186,16 @@ def _read_group(reader: _Reader, first: int, total: int, native: tuple[int, int]
 
 def _read_names(reader: _Reader, total: int) -> tuple[str, ...]:
     unpack = zlib.decompressobj()
-    most = total * _MAX_NAME_BYTES
+    most = min(total * (MAX_NAME_BYTES + 1), _MAX_NAMES_BYTES)
     try:
         text = unpack.decompress(reader.take(reader.varint()), most)
+        if text.count(b"\n") != total - 1:
+            raise InputError(f"the file is damaged: other names than those of {total} pictures")
         names = tuple(text.decode().split("\n"))
     except (zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"the file is damaged: its names cannot be read ({error})") from None
-    if not unpack.eof or unpack.unused_data or len(names) != total:
-        raise InputError(f"the file is damaged: {len(names)} names for {total} pictures")
+    if not unpack.eof or unpack.unused_data:
+        raise InputError("the file is damaged: its names do not end where they should")
     return names
 
 

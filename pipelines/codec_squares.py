@@ -14,7 +14,7 @@ from ..hub.errors import InputError
 from ..lm.bundle import Bundle
 from ..lm.order import flatten, unflatten
 from ..tokenizer.image_processor import to_images
-from .codec_format import MAX_PIXELS, PictureShape
+from .codec_format import MAX_PIXELS, MAX_SIDE, PictureShape
 from .codec_tiles import Tiling
 from .picture_input import Picture, open_picture, picture_mode
 from .text_to_image import TextToImagePipeline
@@ -108,12 +108,15 @@ class CodecSquares:
 
     def _open(self, picture: Picture) -> Pictures:
         processor = self.bundle.image_processor
-        is_grey = picture_mode(picture) == "L"
         image = open_picture(picture, processor.background_colour)
+        is_grey = picture_mode(picture) == "L"
         if processor.num_channels == 1 and not is_grey and not _has_no_colours(image):
             raise InputError(f"{picture} has colours, but the model knows grey pictures only; convert it to mode L")
-        if image.width * image.height > MAX_PIXELS:
-            raise InputError(f"{picture} has {image.width}x{image.height} pixels, at most {MAX_PIXELS} are compressed")
+        if not 0 < image.width * image.height <= MAX_PIXELS or max(image.size) > MAX_SIDE:
+            raise InputError(
+                f"{picture} has {image.width}x{image.height} pixels; 1 to {MAX_PIXELS} are compressed, and sides of up "
+                f"to {MAX_SIDE}"
+            )
         return Pictures(PictureShape(image.height, image.width, is_grey), [image])
 
     def _pixels(self, images: list[Image.Image]) -> torch.Tensor:

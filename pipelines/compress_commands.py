@@ -20,6 +20,9 @@ from .codec_format import CodecFile, read_file
 from .command_options import Codes, Json, Model, Seed
 from .image_codec import ImageCodec
 
+_MAX_STEM = 50
+"""Letters of a file's name, which may take 4 bytes each, that leave room for an ending and a temporary name."""
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="File for the compressed pictures.")]
 Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures, PNG files.")]
 
@@ -165,13 +168,15 @@ def _described(file: CodecFile, num_bytes: int) -> dict[str, Any]:
 def _file_names(names: Iterable[str]) -> list[str]:
     """Names of PNG files, each once: whatever a file says, nothing is written outside the folder."""
     taken: set[str] = set()
+    counts: dict[str, int] = {}
     result: list[str] = []
     for name in names:
-        stem = PurePosixPath(name.replace("\\", "/")).stem.strip(". ") or "picture"
-        candidate, number = f"{stem}.png", 1
-        while candidate in taken:
-            number += 1
-            candidate = f"{stem}-{number}.png"
-        taken.add(candidate)
+        plain = "".join(letter for letter in name.replace("\\", "/") if letter.isprintable())
+        stem = PurePosixPath(plain).stem.strip(". ")[:_MAX_STEM] or "picture"
+        candidate = f"{stem}.png"
+        while candidate.casefold() in taken:
+            counts[stem] = counts.get(stem, 1) + 1
+            candidate = f"{stem}-{counts[stem]}.png"
+        taken.add(candidate.casefold())
         result.append(candidate)
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from ..tokenizer.distortion_scales import distortion_scales
 from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.progress import progress_bar
 from .bundle_pipeline import BundlePipeline, check_positive
-from .codec_format import CodecFile, Group, context, read_file, read_model, write_file
+from .codec_format import MAX_LEVELS, MAX_NAME_BYTES, CodecFile, Group, context, read_file, read_model, write_file
 from .codec_squares import Chooser, CodecSquares
 from .picture_input import Picture
 from .rate_distortion import RateDistortion
@@ -150,7 +151,7 @@ class ImageCodec(BundlePipeline):
             indices: numbers of the pictures that are wanted, in this order; None takes all. Only streams that hold one
                 of them are read.
             rest: what becomes of levels that the file does not keep: "left out", or "drawn" by the prior.
-            seed: of the first picture's drawing; later ones count up.
+            seed: of the first square's drawing; later ones count up.
             progress: shows a bar on a terminal.
 
         Raises:
@@ -162,7 +163,10 @@ class ImageCodec(BundlePipeline):
         file = read_file(data, self.native)
         wanted = range(file.num_pictures) if indices is None else _checked_indices(indices, file.num_pictures)
         found: dict[int, Image.Image] = {}
-        chosen = [group for group in file.groups if any(group.first <= i < group.first + group.count for i in wanted)]
+        chosen = list(file.groups)
+        if indices is not None:
+            starts = [group.first for group in file.groups]
+            chosen = [file.groups[place] for place in sorted({bisect_right(starts, index) - 1 for index in indices})]
         with progress_bar("decompressed", sum(group.count for group in chosen), enabled=progress) as advance:
             for group in chosen:
                 images = self._read(model.chances(self.squares.grids), file, group, rest == "drawn", seed)
@@ -234,6 +238,11 @@ class ImageCodec(BundlePipeline):
         check_positive("group_size", group_size)
         if names and (len(names) != len(pictures) or any("\n" in name or not name for name in names)):
             raise InputError(f"{len(names)} names for {len(pictures)} pictures, expected one for each, on one line")
+        for name in names:
+            if len(name.encode(errors="surrogateescape")) > MAX_NAME_BYTES or not name.isprintable():
+                raise InputError(f"a name must be printable, of at most {MAX_NAME_BYTES} bytes, got {name[:40]!r}")
+        if num_levels not in (None, len(self.squares.grids)) and num_levels > MAX_LEVELS:
+            raise InputError(f"a file counts at most {MAX_LEVELS} levels, or keeps all, got {num_levels}")
         if not 0 <= rate_weight < float("inf"):
             raise InputError(f"rate_weight must be 0 or more, got {rate_weight}")
         order, most = self.bundle.vocabulary.order, len(self.squares.grids)
@@ -252,7 +261,8 @@ class ImageCodec(BundlePipeline):
         around = context(file.model, file.is_archive, file.num_pictures, group.first, group.count, shape)
         count, each = group.count * squares.tiling(shape).count, squares.num_codes(shape.num_levels)
         codes = decode_codes(chances, group.payload, group.checksum, count, each, around)
-        return squares.images(shape, codes, drawn, seed + group.first)
+        before = sum(each.count * squares.tiling(each.shape).count for each in file.groups if each.first < group.first)
+        return squares.images(shape, codes, drawn, seed + (before if drawn else 0))
 
 
 def _checked_indices(indices: Sequence[int], count: int) -> Sequence[int]:

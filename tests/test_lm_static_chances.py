@@ -79,3 +79,11 @@ def test_a_missing_or_damaged_file_is_refused(tmp_path):
 def test_no_pictures_no_tables():
     with pytest.raises(InputError, match="at least one picture"):
         count_codes(iter([]), [3, 6], GRIDS, "level")
+
+
+def test_the_same_tables_make_the_same_bytes(tmp_path):
+    counted().save(tmp_path)
+    first = (tmp_path / STATIC_CHANCES_FILE).read_bytes()
+    for _ in range(8):
+        counted().save(tmp_path)
+        assert (tmp_path / STATIC_CHANCES_FILE).read_bytes() == first

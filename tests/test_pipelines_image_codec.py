@@ -78,6 +78,25 @@ def test_pictures_of_several_shapes_share_an_archive():
         assert same([image], tested.decompress(tested.compress(picture).data).images)
 
 
+@pytest.mark.parametrize("name", ["x" * 5000, "a\udcff.png", "nul\0.png"])
+def test_names_that_could_not_be_read_again_are_refused(name):
+    with pytest.raises(InputError, match="a name must be printable, of at most 4096 bytes"):
+        codec().compress(files()[:1], names=[name])
+
+
+def test_pictures_without_pixels_or_with_endless_sides():
+    for size in ((0, 5), (1, 17_000_000)):
+        with pytest.raises(InputError, match="sides of up to 16777216"):
+            codec().compress(Image.new("L", size))
+
+
+def test_drawn_squares_have_seeds_of_their_own():
+    tested, picture = codec(), noise(32, 16)
+    data = tested.compress([picture] * 2, num_levels=1, group_size=1).data
+    first, second = tested.decompress(data, rest="drawn").images
+    assert not same([first.crop((16, 0, 32, 16))], [second.crop((0, 0, 16, 16))])
+
+
 def test_some_pictures_of_an_archive():
     tested = codec()
     file = tested.compress(files(), names=[path.name for path in files()], group_size=3)

@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 import torch
-from tiny_model import equal, make, pictures
+from tiny_model import SHAPES, equal, make, pictures
 
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer.config import ImageTokenizerConfig
@@ -103,6 +103,23 @@ def test_codes_are_chosen_by_bits_and_errors():
     assert all(equal(model.encode(pixel_values), plain.encode(pixel_values)))  # errors are all that counts
     rate_model(model).scales.fill_(1e-12)
     assert all(bool((level == 2).all()) for level in model.encode(pixel_values))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_layout_of_levels_has_a_rate(shape):
+    model = make(rate_weight=1.0, **shape).train()
+    output = model(pictures(2)[:, : model.config.num_channels])
+    assert output.rate is not None and float(output.rate) > 0
+
+
+def test_half_precision_does_not_reach_soft_choices():
+    table = 3 + 0.1 * torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+    latents = (3 + 0.1 * torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(1))).requires_grad_()
+    bits = torch.rand(18, 9, generator=torch.Generator().manual_seed(2)) * 9
+    expected = soft_bits(latents, table, bits, 1.0, 0.001)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = soft_bits(latents, table, bits, 1.0, 0.001)
+    assert torch.equal(found, expected)
 
 
 def test_encode_does_not_depend_on_the_batch():

@@ -38,12 +38,14 @@ class RateModel(nn.Module):
 
     def __init__(self, config: ImageTokenizerConfig, dims: Sequence[int]):
         super().__init__()
+        # Only levels that are not residual, and those behind them, see what coarser ones said.
+        has_context = any(not config.is_residual(level) for level in range(1, config.num_levels))
         self.levels = nn.ModuleList(
             LevelRate(
                 config.codebook_sizes[level],
                 dim,
                 config.hidden_size,
-                has_context=level > 0,
+                has_context=has_context and level > 0,
                 has_neighbours=not (level == 0 and config.has_image_level),
             )
             for level, dim in enumerate(dims)
@@ -135,8 +137,11 @@ def soft_bits(
     Returns:
         Scalar.
     """
-    points = channels_last(latents).float()  # (N, D)
-    distances = points.square().sum(1, keepdim=True) - 2 * points @ table.T + table.square().sum(1)
-    costs = scale * distances + rate_weight * bits
-    temperature = costs.detach().amin(1).mean().clamp(min=1e-9)
-    return (torch.softmax(-costs / temperature, 1) * bits).sum() / len(latents)
+    # In float32 and around the vectors' mean, as in the search for the nearest: else small differences drown.
+    with torch.autocast(latents.device.type, enabled=False):
+        centre = table.mean(0)
+        points, table = channels_last(latents).float() - centre, table - centre  # (N, D), (K, D)
+        distances = points.square().sum(1, keepdim=True) - 2 * points @ table.T + table.square().sum(1)
+        costs = scale * distances + rate_weight * bits
+        temperature = costs.detach().amin(1).mean().clamp(min=1e-9)
+        return (torch.softmax(-costs / temperature, 1) * bits).sum() / len(latents)
