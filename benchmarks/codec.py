@@ -24,8 +24,8 @@ from PIL import Image
 
 from pictogram import ImageCodec, InputError
 from pictogram.lm.code_frequencies import FrequencyTables
+from pictogram.lm.code_stream import decode_codes, encode_codes
 from pictogram.lm.codec_model import PriorModel
-from pictogram.pipelines.codec_squares import CodecSquares
 from pictogram.tokenizer.distortion import psnr
 from pictogram.tokenizer.images import load_image_source
 
@@ -81,9 +81,7 @@ def measure(codec: ImageCodec, images: list[Image.Image], options: dict[str, Any
 
 def model_share(codec: ImageCodec, images: list[Image.Image], group_size: int) -> float:
     """Share of reading the streams that the prior takes; the arithmetic coder takes the rest."""
-    from pictogram.lm.code_stream import decode_codes, encode_codes
-
-    squares = CodecSquares(codec.bundle)
+    squares = codec.squares
     codes = torch.cat([squares.codes(group) for group in squares.groups(images[:group_size], 0, group_size)])
     chances = PriorModel(codec.bundle).chances(squares.grids)
     stream = encode_codes(chances, codes)
@@ -101,7 +99,7 @@ def model_share(codec: ImageCodec, images: list[Image.Image], group_size: int) -
 
 def tables_digest(codec: ImageCodec, images: list[Image.Image], batch: int) -> str:
     """SHA-256 of the frequencies of all codes, computed for so many pictures at once."""
-    squares = CodecSquares(codec.bundle)
+    squares = codec.squares
     codes = torch.cat([squares.codes(group) for group in squares.groups(images, 0, len(images))])
     chances = PriorModel(codec.bundle).chances(squares.grids)
     digests = [hashlib.sha256() for _ in codes]

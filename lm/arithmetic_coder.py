@@ -27,7 +27,7 @@ _TOP = 1 << _STATE_BITS
 _LEAST_WIDTH = 1 << (_STATE_BITS - 8)
 _MASK = _LEAST_WIDTH - 1
 _MOST_ZEROS = 14
-"""Bytes left out at the end; the last number alone may have five."""
+"""Bytes left out at the end; the last number alone may have six."""
 
 
 class ArithmeticEncoder:

@@ -113,7 +113,7 @@ class PriorChances:
 
 
 class PriorReader:
-    """See `CodeReader`.
+    """See `CodeReader`. The code that came last is read only when what follows it is asked for.
 
     Args:
         chances: whose.
@@ -122,7 +122,7 @@ class PriorReader:
 
     @torch.inference_mode()
     def __init__(self, chances: PriorChances, count: int):
-        self._of, self._place, self._unread = chances, 0, False
+        self._of, self._place = chances, 0
         prompt = torch.tensor([chances.prompt])
         self._decoding = FusedDecoding(chances.prior, prompt, torch.zeros(1, dtype=torch.int64), len(chances.levels))
         self._decoding.select(torch.zeros(count, dtype=torch.int64))
@@ -131,7 +131,7 @@ class PriorReader:
     @torch.inference_mode()
     def chances(self) -> torch.Tensor:
         """See `CodeReader`."""
-        if self._last is not None:  # read only when what follows is asked for
+        if self._last is not None:
             self._decoding.append(self._last)
             self._last = None
         return self.all_chances()[:, -1]

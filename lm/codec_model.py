@@ -127,16 +127,13 @@ class StaticModel:
         Raises:
             InputError: the tables are of pictures of another size.
         """
-        return self._of(grids)
-
-    def estimates(self, grids: Grids) -> StaticChances:
-        """See `CodecModel`: the tables themselves."""
-        return self._of(grids)
-
-    def _of(self, grids: Grids) -> StaticChances:
         if grids != self._tables.grids:
             raise InputError(f"the tables are of pictures with grids {self._tables.grids}, got {grids}")
         return self._tables
+
+    def estimates(self, grids: Grids) -> StaticChances:
+        """See `CodecModel`: the tables themselves."""
+        return self.chances(grids)
 
 
 def _id(tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> bytes:

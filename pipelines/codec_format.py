@@ -27,8 +27,10 @@ MAX_LEVELS = 15
 """Levels that a file can count; all of them are always kept, however many they are."""
 
 _MODEL_BYTES, _CHECKSUM_BYTES = 4, 4
-_GREY, _LEVELS = 4, 4
-"""Bit of the flags that says grey, and the place of the four that count levels."""
+_SIZE_BITS = (0, 8, 12, 24)
+"""Of each side, by the two lowest bits of a shape's flags; no bits stand for the native size."""
+_GREY, _UNUSED, _LEVELS = 4, 8, 4
+"""Bits of the flags that say grey and nothing yet, and the place of the four that count levels."""
 _HAS_NAMES = 1
 _MAX_VARINT_BYTES = 5
 MAX_NAME_BYTES = 4096
@@ -55,10 +57,12 @@ class PictureShape:
     def to_bytes(self, native: tuple[int, int]) -> bytes:
         """The shape's bytes, where a picture of the `native` (height, width) takes one and others at most seven."""
         sides = (self.height - 1, self.width - 1)
-        kind = 0 if (self.height, self.width) == native else 1 + sum(max(sides) >= 1 << bits for bits in (8, 12))
+        kind = (
+            0 if (self.height, self.width) == native else 1 + sum(max(sides) >= 1 << bits for bits in _SIZE_BITS[1:3])
+        )
         flags = kind | _GREY * self.is_grey | self.num_levels << _LEVELS
-        joined = sides[0] << (0, 8, 12, 24)[kind] | sides[1]
-        return bytes([flags]) + (joined.to_bytes((0, 2, 3, 6)[kind], "big") if kind else b"")
+        bits = _SIZE_BITS[kind]
+        return bytes([flags]) + ((sides[0] << bits | sides[1]).to_bytes(bits // 4, "big") if kind else b"")
 
 
 @dataclass(frozen=True)
@@ -268,12 +272,12 @@ class _Reader:
         """See `PictureShape.to_bytes`."""
         flags = self.number(1)
         kind, num_levels = flags & 3, flags >> _LEVELS
-        if flags & 8:
+        if flags & _UNUSED:
             raise InputError(f"the file is damaged: a shape with flags {flags}")
         height, width = native
         if kind:
-            bits = (0, 8, 12, 24)[kind]
-            joined = self.number((0, 2, 3, 6)[kind])
+            bits = _SIZE_BITS[kind]
+            joined = self.number(bits // 4)
             height, width = (joined >> bits) + 1, (joined & (1 << bits) - 1) + 1
         if height * width > MAX_PIXELS:
             raise InputError(

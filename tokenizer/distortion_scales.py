@@ -8,9 +8,7 @@ from ..hub.errors import InputError
 from .batches import derived_generator
 from .interface import ImageCodes, TokenizesImages
 from .model import ImageTokenizer
-
-_PIXEL_UNIT = 127.5
-"""Steps of 0 to 255 in one unit of [-1, 1]."""
+from .rate_model import PIXEL_UNIT
 
 _SWAPPED_SHARE = 0.125
 _SWAPPED_RANK = 3
@@ -82,4 +80,4 @@ def _some(num_pictures: int, num_cells: int, generator: torch.Generator) -> torc
 
 def _pixel_errors(model: ImageTokenizer, codes: ImageCodes, pixel_values: torch.Tensor, num_levels: int) -> float:
     """Squared errors of all pictures, in steps of 0 to 255."""
-    return float((model.decode(codes, num_levels) - pixel_values).square().sum()) * _PIXEL_UNIT**2
+    return float((model.decode(codes, num_levels) - pixel_values).square().sum()) * PIXEL_UNIT**2

@@ -62,10 +62,6 @@ class RateModel(nn.Module):
         for level in self.levels:
             init.zeros_(cast(LevelRate, level).bias)
 
-    def warm(self, share: float) -> None:
-        """Sets how much of the rate weight counts."""
-        self.warmth = share
-
     def bits(self, level: int, context: torch.Tensor | None, vectors: torch.Tensor) -> torch.Tensor:
         """(B * h * w, K) bits of each code of a level; arguments as for `LevelRate`, which get no gradient."""
         known = None if context is None else context.detach().float()

@@ -40,7 +40,7 @@ def weigh_rate(
     if rate_model is None:
         return
     warm_steps = config.rate_warmup * config.num_steps
-    rate_model.warm(min(1.0, (step + 1) / max(1.0, warm_steps)) ** 2)
+    rate_model.warmth = min(1.0, (step + 1) / max(1.0, warm_steps)) ** 2
     if step > warm_steps:
         for codebook in model.codebooks:
             cast(EMACodebook, codebook).revival_threshold = 0.0
