@@ -27,7 +27,7 @@ class CodeStream:
     Attributes:
         payload: the stream.
         checksum: CRC-32 of the codes, see `checksum`.
-        bits: (B, M) float64, -log2 of the chance of every code: what they would take without rounding.
+        bits: (B, M) float64, -log2 of the chance of every code, 1022 at most: what they would take without rounding.
     """
 
     payload: bytes
@@ -90,7 +90,8 @@ def _encode_part(encoder: ArithmeticEncoder, chances: CodeChances, codes: torch.
     for part in chances.of_codes(codes):
         symbols = codes[:, first : first + part.shape[1]]
         first += part.shape[1]
-        bits.append(-part.gather(2, symbols[..., None]).squeeze(2).log2())
+        chosen = part.gather(2, symbols[..., None]).squeeze(2)
+        bits.append(-chosen.clamp(min=torch.finfo(chosen.dtype).tiny).log2())  # a chance of 0 has a frequency, too
         tables = FrequencyTables.of(part.transpose(0, 1).flatten(0, 1))  # (n * B, K), all pictures at each place
         starts, frequencies = tables.of_symbols(symbols.T.flatten())
         for start, frequency in zip(starts.tolist(), frequencies.tolist(), strict=True):

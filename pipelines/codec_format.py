@@ -21,7 +21,7 @@ MAGIC = 0xAB
 VERSION = 1
 PICTURE, ARCHIVE = 1, 2
 MAX_PIXELS = 1 << 26
-"""Of all pictures of one group: what reading a damaged file may cost at most."""
+"""Of all pictures of one group, whole squares counted: what reading a damaged file may cost at most."""
 MAX_SIDE = 1 << 24
 MAX_LEVELS = 15
 """Levels that a file can count; all of them are always kept, however many they are."""

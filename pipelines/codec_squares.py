@@ -67,7 +67,7 @@ class CodecSquares:
             InputError: an unreadable picture, one too large, or colours for a grey model.
         """
         for shape, alike in groupby(map(self._open, pictures), key=lambda opened: opened.shape):
-            most = max(1, min(group_size, MAX_PIXELS // (shape.height * shape.width)))
+            most = max(1, min(group_size, MAX_PIXELS // self.tiling(shape).pixels))
             images = (opened.images[0] for opened in alike)
             while part := list(islice(images, most)):
                 yield Pictures(replace(shape, num_levels=num_levels), part)
@@ -112,12 +112,13 @@ class CodecSquares:
         is_grey = picture_mode(picture) == "L"
         if processor.num_channels == 1 and not is_grey and not _has_no_colours(image):
             raise InputError(f"{picture} has colours, but the model knows grey pictures only; convert it to mode L")
-        if not 0 < image.width * image.height <= MAX_PIXELS or max(image.size) > MAX_SIDE:
+        shape = PictureShape(image.height, image.width, is_grey)
+        if not 0 < self.tiling(shape).pixels <= MAX_PIXELS or max(image.size) > MAX_SIDE:
             raise InputError(
-                f"{picture} has {image.width}x{image.height} pixels; 1 to {MAX_PIXELS} are compressed, and sides of up "
-                f"to {MAX_SIDE}"
+                f"{picture} has {image.width}x{image.height} pixels; 1 to {MAX_PIXELS} are compressed, in squares of "
+                f"{self.side}, and sides of up to {MAX_SIDE}"
             )
-        return Pictures(PictureShape(image.height, image.width, is_grey), [image])
+        return Pictures(shape, [image])
 
     def _pixels(self, images: list[Image.Image]) -> torch.Tensor:
         """(B, C, H, W) of pictures of one size, which they keep."""

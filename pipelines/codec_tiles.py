@@ -50,6 +50,11 @@ class Tiling:
         return self.rows * self.columns
 
     @property
+    def pixels(self) -> int:
+        """Of all squares of a picture, what it has too much included."""
+        return self.count * self.side**2
+
+    @property
     def box(self) -> Box:
         """Where the picture lies in its squares."""
         if self.is_centred:

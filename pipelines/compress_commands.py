@@ -33,7 +33,7 @@ def compress(
     output: Output = Path("pictures.picto"),
     num_levels: Annotated[int, typer.Option(help="Levels of codes that are kept, coarse to fine; 0 keeps all.")] = 0,
     rate_weight: Annotated[
-        float, typer.Option(help="Squared error, of pixels of 0 to 255, that one bit is worth; 0 takes nearest codes.")
+        float, typer.Option(help="Squared error, of pixels of 0 to 255, that one bit is worth; 0 ignores bits.")
     ] = 0.0,
     static: Annotated[
         bool, typer.Option("--static", help="Counted tables in place of the prior: faster, longer, for any computer.")
@@ -47,6 +47,8 @@ def compress(
 
     Example: pictogram compress photos/ --model bundle --output photos.picto
     """
+    if output.is_dir():  # known before the work
+        raise InputError(f"--output must be a file, {output} is a folder")
     files = _pictures(pictures)
     codec = ImageCodec.from_pretrained(model)
     result = codec.compress(

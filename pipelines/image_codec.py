@@ -19,7 +19,17 @@ from ..tokenizer.distortion_scales import distortion_scales
 from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.progress import progress_bar
 from .bundle_pipeline import BundlePipeline, check_positive
-from .codec_format import MAX_LEVELS, MAX_NAME_BYTES, CodecFile, Group, context, read_file, read_model, write_file
+from .codec_format import (
+    MAX_LEVELS,
+    MAX_NAME_BYTES,
+    MAX_PIXELS,
+    CodecFile,
+    Group,
+    context,
+    read_file,
+    read_model,
+    write_file,
+)
 from .codec_squares import Chooser, CodecSquares
 from .picture_input import Picture
 from .rate_distortion import RateDistortion
@@ -101,7 +111,7 @@ class ImageCodec(BundlePipeline):
             names: one for each, kept in the file.
             num_levels: levels of codes that are kept, coarse to fine; None keeps all.
             rate_weight: squared error, of pixels of 0 to 255, that one bit is worth: codes are chosen by both, see
-                `rate_distortion`; 0 takes those nearest to the picture.
+                `rate_distortion`; 0 leaves the choice to the image tokenizer.
             static: write with the bundle's tables in place of its prior.
             group_size: pictures that share a stream. A stream takes about 8 bytes beside its codes, and to read one
                 picture its whole stream must be read.
@@ -163,13 +173,17 @@ class ImageCodec(BundlePipeline):
         file = read_file(data, self.native)
         wanted = range(file.num_pictures) if indices is None else _checked_indices(indices, file.num_pictures)
         found: dict[int, Image.Image] = {}
+        chances, squares_before, squares = model.chances(self.squares.grids), dict[int, int](), 0
+        for group in file.groups:
+            squares_before[group.first] = squares
+            squares += group.count * self.squares.tiling(group.shape).count
         chosen = list(file.groups)
         if indices is not None:
             starts = [group.first for group in file.groups]
             chosen = [file.groups[place] for place in sorted({bisect_right(starts, index) - 1 for index in indices})]
         with progress_bar("decompressed", sum(group.count for group in chosen), enabled=progress) as advance:
             for group in chosen:
-                images = self._read(model.chances(self.squares.grids), file, group, rest == "drawn", seed)
+                images = self._read(chances, file, group, rest == "drawn", seed + squares_before[group.first])
                 found |= dict(enumerate(images, group.first))
                 advance(group.count)
         names = tuple(file.names[index] for index in wanted) if file.names else ()
@@ -259,10 +273,11 @@ class ImageCodec(BundlePipeline):
         if shape.num_levels >= len(squares.grids):
             raise InputError(f"the file is damaged: {shape.num_levels} levels of {len(squares.grids)}")
         around = context(file.model, file.is_archive, file.num_pictures, group.first, group.count, shape)
+        if group.count * squares.tiling(shape).pixels > MAX_PIXELS:
+            raise InputError(f"the file is damaged: a group whose squares have more than {MAX_PIXELS} pixels")
         count, each = group.count * squares.tiling(shape).count, squares.num_codes(shape.num_levels)
         codes = decode_codes(chances, group.payload, group.checksum, count, each, around)
-        before = sum(each.count * squares.tiling(each.shape).count for each in file.groups if each.first < group.first)
-        return squares.images(shape, codes, drawn, seed + (before if drawn else 0))
+        return squares.images(shape, codes, drawn, seed)
 
 
 def _checked_indices(indices: Sequence[int], count: int) -> Sequence[int]:

@@ -9,11 +9,12 @@ import zlib
 import pytest
 import torch
 from tiny_chain import prior, shared_bundle
-from tiny_codec import chances, drawn_codes, static_chances
+from tiny_codec import SIZES, chances, drawn_codes, static_chances
 
 from pictogram.hub.errors import InputError
 from pictogram.lm.code_stream import checksum, decode_codes, encode_codes
 from pictogram.lm.order import ORDERS
+from pictogram.lm.static_chances import StaticChances
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -88,6 +89,18 @@ def test_a_damaged_stream_is_refused(make):
     for length in range(len(stream.payload)):
         with pytest.raises(InputError, match="damaged"):
             decode_codes(source, stream.payload[:length], stream.checksum, 8, 5)
+
+
+def test_a_code_that_never_comes_is_written_all_the_same():
+    class Certain(StaticChances):
+        def at(self, place):
+            return torch.nn.functional.one_hot(torch.tensor(0), SIZES[self.levels[place]]).double()
+
+    source = Certain(static_chances().grids, "level", static_chances().frequencies)
+    codes = torch.full((2, 5), 3)
+    stream = encode_codes(source, codes)
+    assert torch.equal(decode_codes(source, stream.payload, stream.checksum, 2, 5), codes)
+    assert float(stream.bits.max()) == 1022
 
 
 def test_another_prior_does_not_read_it():

@@ -426,3 +426,9 @@ def test_help_lists_every_option(monkeypatch, capsys):
         assert (field.metadata["flag"] or f"--{field.name.replace('_', '-')}") in text
         assert field.metadata["help"][:30] in text
     assert "--json" in text
+
+
+def test_codebooks_too_large_for_tables_cost_no_prior(tmp_path, monkeypatch):
+    assert train_prior(config(tmp_path / "counted", num_steps=1)).static_chances is not None
+    monkeypatch.setattr("pictogram.lm.train.MAX_SYMBOLS", 8)  # the tiny chain has codebooks of 6 and 9
+    assert train_prior(config(tmp_path / "large", num_steps=1)).static_chances is None
