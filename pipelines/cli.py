@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..lm import build_documents
 from ..lm import train as train_lm
-from ..tokenizer import import_tokenizer
+from ..tokenizer import import_tokenizer, train_patches
 from ..tokenizer import train as train_tokenizer
 from ..tokenizer.command_line import command, new_app, run_app
-from . import compress_commands, demo, evaluate_commands, push, serve, tokenize
+from . import compress_commands, demo, evaluate_commands, push, serve, sweep_rates, tokenize
 from .demo_report import summarise
 from .draw_commands import caption, complete, generate
 
@@ -25,10 +25,12 @@ app.command("demo")(
     )
 )
 app.command("train-tokenizer")(train_tokenizer.main)
+app.command("train-patches")(train_patches.main)
 app.command("import-tokenizer")(import_tokenizer.main)
 app.command("tokenize")(tokenize.main)
 app.command("build-documents")(build_documents.main)
 app.command("train-lm")(train_lm.main)
+app.command("sweep-rates")(sweep_rates.main)
 app.command("push")(push.main)
 app.command("serve")(serve.main)
 app.command("generate")(generate)

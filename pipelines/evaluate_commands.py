@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..tokenizer.command_line import new_app, print_result
+from ..hub.errors import InputError
+from ..tokenizer.command_line import new_app, numbers, print_result
 from .command_options import Codes, Guidance, Json, JsonFile, MaxImages, Model, Seed, Split, png_path
 from .evaluate_captions import evaluate_captions
 from .evaluate_classes import evaluate_classes
+from .evaluate_codec import CodecEvaluation, evaluate_codec
+from .evaluate_codec import tables as codec_tables
 from .evaluate_names import evaluate_names
 from .evaluate_prior import evaluate_prior
 from .evaluate_tokenizer import evaluate_image_tokenizer
@@ -170,6 +173,71 @@ def evaluate_names_command(
     Example: pictogram evaluate names --model pictogram-demo/bundle
     """
     print_result(evaluate_names(model, data, split, seed, guidance_scale, num_captions), json_output)
+
+
+@app.command("codec")
+def evaluate_codec_command(
+    data: Annotated[str, typer.Option(help="The pictures, grey or in colour: a folder, parquet, or a name.")],
+    model: Annotated[
+        list[str] | None, typer.Option(help="Bundle; given again, the best of all makes the curve. By default bundle.")
+    ] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="NAME=BUNDLE, another curve; the same name again adds to it.")
+    ] = None,
+    split: Split = "test",
+    reference_split: Annotated[
+        str, typer.Option(help='For the codecs without a network to learn from; "" leaves them out.')
+    ] = "train",
+    rate_weights: Annotated[
+        str, typer.Option("--lambdas", help="Rate weights at encoding, with commas; 0 is always among them.")
+    ] = "0",
+    layout: Annotated[
+        str, typer.Option(help="aligned: things lie alike in all pictures; crops: all places are alike.")
+    ] = "aligned",
+    max_images: MaxImages = None,
+    max_files: Annotated[int, typer.Option(help="Most pictures in files of their own.")] = 100,
+    at_psnr: Annotated[str, typer.Option(help="dB at which bytes are compared, with commas.")] = "",
+    output: Annotated[Path, typer.Option("--out", help="Folder for points, tables and curves; goes on.")] = Path(
+        "codec"
+    ),
+    json_output: Json = False,
+) -> None:
+    """Bytes of real files against PSNR and SSIM, beside standard files and codecs without a network.
+
+    Example: pictogram evaluate codec --data zalando-datasets/fashion_mnist --lambdas 0,100,200 --out codec
+    """
+    what = CodecEvaluation(
+        models=model or ["bundle"],
+        data=data,
+        split=split,
+        reference_split=reference_split,
+        rate_weights=numbers("lambdas", rate_weights),
+        against=named_bundles(against or []),
+        layout=layout,
+        max_images=max_images,
+        max_files=max_files,
+        at_psnr=numbers("at_psnr", at_psnr),
+    )
+    report = evaluate_codec(what, output)
+    if json_output:
+        print_result(report, json_output)
+    else:
+        print(codec_tables(report) + f"\ncurves: {output / 'curves.png'}")
+
+
+def named_bundles(texts: Sequence[str]) -> dict[str, list[str]]:
+    """NAME=BUNDLE, several of a name together.
+
+    Raises:
+        InputError: one has no name or no bundle.
+    """
+    found: dict[str, list[str]] = {}
+    for text in texts:
+        name, _, bundle = text.partition("=")
+        if not name.strip() or not bundle:
+            raise InputError(f"--against must be NAME=BUNDLE, got {text!r}")
+        found.setdefault(name.strip(), []).append(bundle)
+    return found
 
 
 def _show(result: dict[str, Any], json_output: bool, print_table: Callable[[dict[str, Any]], None]) -> None:

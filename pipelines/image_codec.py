@@ -91,6 +91,7 @@ class ImageCodec(BundlePipeline):
     def __init__(self, bundle: Bundle):
         super().__init__(bundle)
         self.squares = CodecSquares(bundle)
+        self._known_scales: dict[int, Sequence[float]] = {}
 
     def compress(
         self,
@@ -231,13 +232,19 @@ class ImageCodec(BundlePipeline):
         The pictures at hand may be one or two, too few to tell.
         """
         tokenizer, estimates = self.bundle.image_tokenizer, model.estimates(self.squares.grids)
-        drawn = TextToImagePipeline(self.bundle)([""] * _NUM_WEIGHED).codes
-        scales = distortion_scales(
-            tokenizer, tokenizer.decode([level.to(tokenizer.device) for level in drawn]), num_levels
-        )
+        scales = self._scales(num_levels)
         assert isinstance(tokenizer, ImageTokenizer)  # `distortion_scales` refuses others
         trade = RateDistortion(tokenizer, estimates, rate_weight, scales)
         return lambda squares: trade.encode(squares.to(tokenizer.device), num_levels)
+
+    def _scales(self, num_levels: int) -> Sequence[float]:
+        """What errors of the first levels are worth, measured once."""
+        if num_levels not in self._known_scales:
+            tokenizer = self.bundle.image_tokenizer
+            drawn = TextToImagePipeline(self.bundle)([""] * _NUM_WEIGHED).codes
+            pictures = tokenizer.decode([level.to(tokenizer.device) for level in drawn])
+            self._known_scales[num_levels] = distortion_scales(tokenizer, pictures, num_levels)
+        return self._known_scales[num_levels]
 
     def _check(
         self,

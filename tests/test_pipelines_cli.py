@@ -18,10 +18,12 @@ from pictogram.pipelines.image_codec import ImageCodec
 COMMANDS = [
     ["demo"],
     ["train-tokenizer"],
+    ["train-patches"],
     ["import-tokenizer"],
     ["tokenize"],
     ["build-documents"],
     ["train-lm"],
+    ["sweep-rates"],
     ["push"],
     ["serve"],
     ["generate"],
@@ -36,6 +38,7 @@ COMMANDS = [
     ["evaluate", "classes"],
     ["evaluate", "captions"],
     ["evaluate", "names"],
+    ["evaluate", "codec"],
 ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 
@@ -40,3 +41,22 @@ def damaged_folder(tmp_path: Path) -> str:
         "h_really_png.jpg": png(5),
     }
     return str(write_files(tmp_path, files))
+
+
+def smooth_pictures(count: int, size: int = 8, channels: int = 1, seed: int = 0) -> torch.Tensor:
+    """(count, size, size, channels) uint8: a ramp in a random direction with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    slopes = torch.randn(count, 2, 1, 1, channels, generator=generator) * 12
+    ramp = torch.arange(size) - size / 2
+    clean = slopes[:, 0] * ramp.view(1, -1, 1, 1) + slopes[:, 1] * ramp.view(1, 1, -1, 1)
+    noisy = 128 + clean + 4 * torch.randn(count, size, size, channels, generator=generator)
+    return noisy.round().clamp(0, 255).to(torch.uint8)
+
+
+def smooth_folder(folder: Path, size: int = 8, channels: int = 1) -> Path:
+    """The splits train and test, of 40 and 16 smooth pictures."""
+    for seed, (split, count) in enumerate((("train", 40), ("test", 16))):
+        (folder / split).mkdir(parents=True)
+        for index, pixels in enumerate(smooth_pictures(count, size, channels, seed)):
+            Image.fromarray(pixels.squeeze(-1).numpy()).save(folder / split / f"{index:02d}.png")
+    return folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import math
 import operator
 import os
 import sys
@@ -68,6 +69,31 @@ def check_options(config: Any) -> None:
                 raise InputError(f"{field.name} must be {words} {limit}, got {value}")
         if limits.get("one_of") is not None and value not in limits["one_of"]:
             raise InputError(f"{field.name} must be one of {', '.join(map(str, limits['one_of']))}, got {value!r}")
+
+
+def entries(text: str) -> list[str]:
+    """Entries of a comma-separated option.
+
+    Example:
+        >>> entries("image, 8,4"), entries(" ")
+        (['image', '8', '4'], [])
+    """
+    return [entry.strip() for entry in text.split(",")] if text.strip() else []
+
+
+def numbers(name: str, text: str) -> list[float]:
+    """Entries of a comma-separated option as finite numbers.
+
+    Raises:
+        InputError: one is none.
+    """
+    try:
+        values = [float(entry) for entry in entries(text)]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise InputError(f"{name} must be numbers, got {text!r}")
+    return values
 
 
 def command(

@@ -20,7 +20,7 @@ from .command_line import check_options, command, option
 from .fingerprints import codes_fingerprint
 from .foreign_weights import read_network
 from .image_processor import ImageTokenizerImageProcessorPil
-from .layout import LAYOUTS, layout_class
+from .layout import FOREIGN_LAYOUTS, layout_class
 from .loading import TOKENIZER_FILES, LoadedImageTokenizer, load_image_tokenizer
 
 
@@ -32,7 +32,7 @@ class ImportConfig:
     """
 
     source: str = option("", "Folder with config.json and safetensors, or a file of weights (.safetensors, .pt, .pth).")
-    layout: str = option("vqvae2", f"Whose tensor names it has: {', '.join(LAYOUTS)}.", one_of=LAYOUTS)
+    layout: str = option("vqvae2", f"Whose tensor names it has: {', '.join(FOREIGN_LAYOUTS)}.", one_of=FOREIGN_LAYOUTS)
     output: str = option("image-tokenizer", "Folder for the image tokenizer.")
     image_size: int = option(0, "Side of the pictures, pixels; 0 takes the checkpoint's own.", at_least=0)
 
@@ -51,7 +51,7 @@ def import_tokenizer(
         source: a folder with transformers' config.json and safetensors (of the VQ model or of the whole model around
             it, of which nothing else is read), or a file with a state dict. A file of layout "chameleon", "emu3" or
             "janus" needs a config.json beside it; the other layouts tell their sizes by their shapes.
-        layout: one of `layout.LAYOUTS`.
+        layout: one of `layout.FOREIGN_LAYOUTS`.
         output: a folder, new or with an image tokenizer that is replaced.
         image_size: side of the pictures that the processor makes, pixels; the checkpoint's own unless told.
 
@@ -63,18 +63,28 @@ def import_tokenizer(
     """
     source, output = Path(source), Path(output)
     kind = layout_class(layout)
-    _check_output(output)
+    check_output(output)
     weights = read_network(source, kind.anchor)
     config = _config(layout, weights, source if source.is_dir() else source.parent, image_size)
     model = _build(config, weights, source)
     size = {"height": config.image_size, "width": config.image_size}
+    return save(model, ImageTokenizerImageProcessorPil(size=size, num_channels=config.num_channels), output)
+
+
+def save(model: AdaptedTokenizer, processor: ImageTokenizerImageProcessorPil, output: Path) -> LoadedImageTokenizer:
+    """Writes an image tokenizer into a folder, all of it or nothing, and loads it again."""
     with atomic_files(output) as files:
         model.save_pretrained(files)
-        ImageTokenizerImageProcessorPil(size=size, num_channels=config.num_channels).save_pretrained(files)
+        processor.save_pretrained(files)
     return load_image_tokenizer(output)
 
 
-def _check_output(output: Path) -> None:
+def check_output(output: Path) -> None:
+    """Checks, before the work, that a folder is new or holds an image tokenizer that may be replaced.
+
+    Raises:
+        InputError: it is a file, or holds other files.
+    """
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} cannot be an output folder: it is a file")
     # Hidden files do not count: an import that was killed leaves a temporary folder.

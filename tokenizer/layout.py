@@ -21,10 +21,14 @@ _LAYOUTS = {
     "emu3": "Emu3Layout",
     "janus": "JanusLayout",
     "llamagen": "LlamaGenLayout",
+    "patches": "PatchesLayout",
     "vqvae2": "VQVAE2Layout",
 }
 LAYOUTS = tuple(_LAYOUTS)
 """Names of the layouts; each lives in its own module `layout_<name>`, imported on first use."""
+
+FOREIGN_LAYOUTS = tuple(name for name in LAYOUTS if name != "patches")
+"""Those of other projects' checkpoints; the others are made here."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,7 +29,7 @@ from .layers import ChannelNorm, Pointwise, cached_parts
 from .networks import Decoder, Encoder
 from .quantizer import LevelRateTerms, Quantized, Quantizer
 from .quantizers import build_quantizer
-from .rate_model import PIXEL_UNIT, RateModel, soft_bits
+from .rate_model import RateModel, soft_bits, squared_error_unit
 
 _CACHED_PIXELS = 1 << 17
 """Pixels encoded at once on a CPU."""
@@ -50,6 +50,7 @@ class ImageTokenizerOutput(ModelOutput):
         reconstruction: (B, C, H, W) in about [-1, 1], not clamped.
         codes: `ImageCodes`.
         latents: one (B, D, h_l, w_l) tensor per level, detached; `update_codebooks` learns from them.
+        attached_latents: the same with their gradient.
     """
 
     loss: torch.Tensor | None = None
@@ -61,6 +62,7 @@ class ImageTokenizerOutput(ModelOutput):
     reconstruction: torch.Tensor | None = None
     codes: ImageCodes | None = None
     latents: tuple[torch.Tensor, ...] | None = None
+    attached_latents: tuple[torch.Tensor, ...] | None = None
 
 
 class ImageTokenizer(PreTrainedModel):
@@ -112,18 +114,23 @@ class ImageTokenizer(PreTrainedModel):
             module.reset()
 
     @can_return_tuple
-    def forward(self, pixel_values: torch.Tensor, prefix_counts: torch.Tensor | None = None) -> ImageTokenizerOutput:
+    def forward(
+        self, pixel_values: torch.Tensor, prefix_counts: torch.Tensor | None = None, expect_bits: bool = True
+    ) -> ImageTokenizerOutput:
         """Reconstructs pictures, with the training loss.
 
         Args:
             pixel_values: (B, C, H, W) in [-1, 1].
             prefix_counts: (B, L - 1) how often each picture counts in each proper prefix's mean squared error; where it
                 does not count, it is not decoded. None counts every picture once.
+            expect_bits: the loss holds the bits expected by the tokenizer's own model of the rate, where bits count;
+                False leaves them to the caller, who knows a better model.
 
         Raises:
             InputError: pixels that `encode` refuses, or counts of another shape.
         """
-        levels = self._quantize(pixel_values)
+        attached: list[torch.Tensor] = []
+        levels = self._quantize(pixel_values, attached=attached)
         vectors = [level.quantized for level in levels]
         reconstruction = self.decoder(vectors, len(vectors))
         distortion = F.mse_loss(reconstruction.float(), pixel_values.float())
@@ -135,11 +142,11 @@ class ImageTokenizer(PreTrainedModel):
         rate = None
         if terms := [level.rate for level in levels if level.rate is not None]:
             rate = torch.stack([term.bits for term in terms]).sum()
-            soft = torch.stack([term.soft_bits for term in terms]).sum()
             num_codes = sum(level.indices[0].numel() for level in levels)
-            # A picture's squared error of pixels of 0 to 255 is so much of the distortion.
-            unit = 1 / (PIXEL_UNIT**2 * pixel_values[0].numel())
-            loss = loss + self._rate_weight() * unit * soft + rate * (math.log(2) / num_codes)
+            if expect_bits:
+                soft = torch.stack([term.soft_bits for term in terms]).sum()
+                loss = loss + self._rate_weight() * squared_error_unit(pixel_values) * soft
+            loss = loss + rate * (math.log(2) / num_codes)
         return ImageTokenizerOutput(
             loss=loss,
             distortion=distortion,
@@ -150,6 +157,7 @@ class ImageTokenizer(PreTrainedModel):
             reconstruction=reconstruction,
             codes=tuple(level.indices for level in levels),
             latents=tuple(level.latents for level in levels),
+            attached_latents=tuple(attached),
         )
 
     def _prefix_loss(
@@ -272,12 +280,20 @@ class ImageTokenizer(PreTrainedModel):
         """
         self._quantize(pixel_values, start_seed=seed)
 
-    def _quantize(self, pixel_values: torch.Tensor, start_seed: int | None = None) -> list[Quantized]:
+    def _quantize(
+        self,
+        pixel_values: torch.Tensor,
+        start_seed: int | None = None,
+        attached: list[torch.Tensor] | None = None,
+    ) -> list[Quantized]:
+        """All levels; their latents with their gradient are added to `attached`."""
         check_pixels(pixel_values, self.config)
         encoding = Encoding(self.encoder, self.config, pixel_values)
         levels: list[Quantized] = []
         for level, codebook in enumerate(self._codebooks()):
             latents = encoding.next_latents()
+            if attached is not None:
+                attached.append(latents)
             if start_seed is not None:
                 codebook.start(latents, seed=start_seed)
             levels.append(self._quantize_level(level, codebook, latents, encoding.context, start_seed is None))

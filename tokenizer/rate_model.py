@@ -28,6 +28,15 @@ PIXEL_UNIT = 127.5
 """Steps of 0 to 255 in one unit of [-1, 1]."""
 
 
+def squared_error_unit(pixel_values: torch.Tensor) -> float:
+    """The share of the mean squared error in [-1, 1] that a squared error of 1, of pixels of 0 to 255, is in a picture.
+
+    Args:
+        pixel_values: (B, C, H, W).
+    """
+    return 1 / (PIXEL_UNIT**2 * pixel_values[0].numel())
+
+
 class RateModel(nn.Module):
     """Chances of the codes of all levels.
 

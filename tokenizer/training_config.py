@@ -7,7 +7,7 @@ from typing import Any
 
 from ..hub.errors import InputError
 from .accelerators import PRECISIONS, tracker_names
-from .command_line import check_options, option, seed_option
+from .command_line import check_options, entries, numbers, option, seed_option
 from .config import QUANTIZERS, WHOLE_IMAGE, ImageTokenizerConfig
 from .gradients import ESTIMATORS
 from .image_processor import ImageTokenizerImageProcessorPil
@@ -114,7 +114,7 @@ class TokenizerTrainingConfig:
     @property
     def frozen_parts(self) -> list[str]:
         """The entries of `freeze`."""
-        return _entries(self.freeze)
+        return entries(self.freeze)
 
     def model_config(self) -> ImageTokenizerConfig:
         """The configuration of the model to train.
@@ -123,17 +123,17 @@ class TokenizerTrainingConfig:
             InputError: strides or sizes that are no numbers, or do not fit together.
         """
         strides = [
-            WHOLE_IMAGE if stride == WHOLE_IMAGE else _integer("strides", stride) for stride in _entries(self.strides)
+            WHOLE_IMAGE if stride == WHOLE_IMAGE else _integer("strides", stride) for stride in entries(self.strides)
         ]
         return ImageTokenizerConfig(
             strides=strides,
-            codebook_sizes=[_integer("codebook_sizes", size) for size in _entries(self.codebook_sizes)],
+            codebook_sizes=[_integer("codebook_sizes", size) for size in entries(self.codebook_sizes)],
             prefix_weights=self._prefix_weights(len(strides)),
             **{name: getattr(self, name) for name in (*_SHAPES, *_TRAINING_CONSTANTS)},
         )
 
     def _prefix_weights(self, num_levels: int) -> list[float]:
-        weights = [_number("prefix_weights", weight) for weight in _entries(self.prefix_weights)]
+        weights = numbers("prefix_weights", self.prefix_weights)
         return weights * (num_levels - 1) if len(weights) == 1 else weights
 
     def continued_config(self, found: ImageTokenizerConfig) -> ImageTokenizerConfig:
@@ -188,18 +188,6 @@ _SHAPES = (
 _TRAINING_CONSTANTS = (
     "gradient_estimator", "commitment_weight", "codebook_decay", "revival_threshold", "rate_weight",
 )  # fmt: skip
-
-
-def _entries(text: str) -> list[str]:
-    """Entries of a comma-separated option."""
-    return [entry.strip() for entry in text.split(",")] if text.strip() else []
-
-
-def _number(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"{name} must be numbers, got {text!r}") from None
 
 
 def _integer(name: str, text: str) -> int:

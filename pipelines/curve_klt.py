@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from curves import Point
-from patches import Pictures, squared_error, to_patches
-from static_code import StaticCode, entropy_bits
 
-from pictogram import InputError
-from pictogram.tokenizer.distortion import psnr
+from ..hub.errors import InputError
+from ..tokenizer.patches import from_patches, to_patches
+from .curve_pictures import Pictures
+from .curve_points import Point
+from .curve_quality import picture_quality
+from .static_code import StaticCode, entropy_bits
 
 MOST_VALUES = 4096
 """In a block: the time to find a basis grows with the third power."""
@@ -66,7 +67,8 @@ def klt_points(pictures: Pictures, rows: int, columns: int, steps: Sequence[floa
     Raises:
         InputError: a block holds more than `MOST_VALUES` values.
     """
-    blocks = to_patches(pictures.test, rows, columns)
+    size = (pictures.test.shape[1], pictures.test.shape[2])
+    blocks = to_patches(pictures.test, rows, columns)  # (N, P, D)
     if blocks.shape[-1] > MOST_VALUES:
         raise InputError(f"a KLT of blocks of at most {MOST_VALUES} values is feasible, got {blocks.shape[-1]}")
     train = to_patches(pictures.train, rows, columns).flatten(0, 1)
@@ -75,10 +77,13 @@ def klt_points(pictures: Pictures, rows: int, columns: int, steps: Sequence[floa
     for step in steps:
         indices = (test / step).round()
         code = StaticCode((train / step).round())
+        decoded = from_patches(klt.inverse(indices * step).view_as(blocks), rows, columns, size)
+        quality = picture_quality(pictures.test, decoded)
         yield Point(
             codec="klt",
             setting=f"{rows}x{columns}, step {step:g}",
             bytes=code.bits(indices) * blocks.shape[1] / 8,
-            psnr=psnr(squared_error(blocks.flatten(0, 1), klt.inverse(indices * step)) / blocks.numel()),
+            psnr=quality.psnr,
+            ssim=quality.ssim,
             own_histogram_bytes=entropy_bits(indices) * blocks.shape[1] / 8,
         )

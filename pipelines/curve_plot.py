@@ -1,0 +1,48 @@
+"""Curves of rate and distortion as a picture."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..hub.errors import InputError
+from .curve_points import Point
+
+
+def check_plotting() -> None:
+    """Raises InputError where matplotlib is not installed, before work is done in vain."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("a plot needs matplotlib: pip install 'pictogram[plot]'")
+
+
+def plot_curves(curves: Mapping[str, Sequence[Point]], path: Path, emphasised: Sequence[str] = ()) -> None:
+    """Bytes against PSNR, and against SSIM where it is known, one line a codec.
+
+    Args:
+        curves: points by codec, in the order of rising bytes.
+        path: of a picture file.
+        emphasised: codecs drawn bold, with stars.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    check_plotting()
+    from matplotlib.figure import Figure
+
+    known = {name: [point for point in points if point.bytes > 0] for name, points in curves.items()}
+    has_ssim = any(point.ssim is not None for points in known.values() for point in points)
+    figure = Figure(figsize=(15 if has_ssim else 8, 6), layout="constrained")
+    measures = {"psnr": "PSNR in dB"} | ({"ssim": "SSIM"} if has_ssim else {})
+    for place, (measure, label) in enumerate(measures.items(), 1):
+        axes = figure.add_subplot(1, len(measures), place, xscale="log", xlabel="bytes per picture", ylabel=label)
+        for name, points in known.items():
+            pairs = [(point.bytes, getattr(point, measure)) for point in points if getattr(point, measure) is not None]
+            style: dict[str, Any] = (
+                {"marker": "*", "linewidth": 2.5, "zorder": 3} if name in emphasised else {"marker": "."}
+            )
+            axes.plot([pair[0] for pair in pairs], [pair[1] for pair in pairs], label=name, **style)
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,250 @@
+"""Curves of bytes and quality: a codec's real files beside standard picture files and codecs without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from ..hub.errors import InputError
+from ..hub.files import atomic_write_text, write_json
+from ..tokenizer.batches import derived_generator
+from ..tokenizer.images import load_image_source
+from ..tokenizer.progress import progress_bar
+from .bundle_pipeline import check_positive
+from .codec_points import CodecPoint, CodecSetting, bundle_key, codec_point, codec_settings, reader_bytes
+from .codec_tables import cost_table, costs, equal_quality_table, even_decibels, rate_differences
+from .curve_baselines import LAYOUTS, BaselineSettings, baselines
+from .curve_files import formats, measure_files
+from .curve_pictures import Pictures, first_pictures, stack, tensors
+from .curve_plot import check_plotting, plot_curves
+from .curve_points import Point, by_codec, bytes_at, frontier
+from .curve_store import PointStore
+from .image_codec import ImageCodec
+
+OURS = "pictogram"
+"""Name of the curve of `models`."""
+
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class CodecEvaluation:
+    """What is measured.
+
+    Attributes:
+        models: bundles that make one curve together: the best of all of them and of their settings.
+        data: the pictures, see `load_image_source`.
+        split: to measure on.
+        reference_split: for the codecs without a network to learn from, in pictures of one size; "" leaves them out.
+        rate_weights: squared errors that a bit is worth, at encoding; 0 is always among them.
+        against: further bundles by the name of their curve.
+        layout: of things in the pictures, see `curve_baselines.LAYOUTS`.
+        max_images: most pictures to measure, drawn by a fixed seed; None takes all.
+        max_files: most of them in files of their own.
+        at_psnr: dB at which bytes are compared; none takes even numbers that the curve reaches.
+        baselines: settings in place of the layout's.
+    """
+
+    models: Sequence[str]
+    data: str
+    split: str = "test"
+    reference_split: str = "train"
+    rate_weights: Sequence[float] = ()
+    against: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    layout: str = "aligned"
+    max_images: int | None = None
+    max_files: int = 200
+    at_psnr: Sequence[float] = ()
+    baselines: BaselineSettings | None = None
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise InputError("expected at least one bundle to measure, got none")
+        if self.layout not in LAYOUTS:
+            raise InputError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
+        if any(weight < 0 for weight in self.rate_weights):
+            raise InputError(f"rate weights must be 0 or more, got {list(self.rate_weights)}")
+        if OURS in self.against:
+            raise InputError(f"{OURS!r} is the name of the models' own curve; name the others otherwise")
+        for name, value in {"max_images": self.max_images, "max_files": self.max_files}.items():
+            if value is not None:
+                check_positive(name, value)
+
+    @property
+    def weights(self) -> list[float]:
+        """Rate weights at encoding, from small to large."""
+        return sorted({0.0, *map(float, self.rate_weights)})
+
+
+def evaluate_codec(what: CodecEvaluation, output: Path) -> dict[str, Any]:
+    """Measures all points, or those missing; writes `points.json`, `report.json`, `tables.md` and `curves.png`.
+
+    Args:
+        what: is measured.
+        output: folder; the same again goes on with the same pictures, and adds models or weights.
+
+    Returns:
+        What `report.json` holds: `points`, all of them; `curves`, the frontier of each codec; `at_psnr`, bytes of each
+        codec at equal PSNR; `rate_differences`, see `bjontegaard_rate`; `costs`, J of each model at each weight;
+        `reader_bytes`, of each model's weights; `protocol`.
+
+    Raises:
+        InputError: something is missing or damaged, or the folder holds points of other pictures.
+    """
+    check_plotting()
+    output.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
+    images = _choose(what)
+    measurer = _Measurer(what, images, PointStore(output / "points.json", _protocol(what, images)))
+    own = measurer.own_points()
+    points = [*own, *measurer.file_points(), *measurer.baseline_points()]
+    report = _report(what, own, points) | {"reader_bytes": measurer.reader_bytes, "protocol": measurer.store.protocol}
+    write_json(output / "report.json", report)
+    atomic_write_text(output / "tables.md", tables(report))
+    plot_curves(by_codec(points), output / "curves.png", emphasised=(OURS, f"{OURS} file"))
+    return report
+
+
+def tables(report: dict[str, Any]) -> str:
+    """The tables of a report, in Markdown."""
+    differences = "\n".join(f"- {name}: {share:+.1%}" for name, share in report["rate_differences"].items())
+    parts = {
+        "Bytes per picture at equal PSNR": equal_quality_table(report["at_psnr"]),
+        "Bytes beside others' at equal PSNR, on average over the PSNRs that both reach": differences,
+        "J = squared error of a picture + weight x bits of its file: as trained / in the best setting": (
+            cost_table(report["costs"])
+        ),
+    }
+    return "\n\n".join(f"{title}\n\n{content}" for title, content in parts.items() if content) + "\n"
+
+
+def _choose(what: CodecEvaluation) -> list[Image.Image]:
+    source = load_image_source(what.data, what.split)
+    if what.max_images is not None and what.max_images < len(source):
+        order = torch.randperm(len(source), generator=derived_generator(_SEED, "evaluate"))
+        source = source.select(sorted(order[: what.max_images].tolist()))
+    if not len(source):
+        raise InputError(f"split {what.split} of {what.data} holds no pictures")
+    with progress_bar("read", len(source)) as advance:
+        return list(first_pictures(source, len(source), advance))
+
+
+def _protocol(what: CodecEvaluation, images: list[Image.Image]) -> dict[str, Any]:
+    """What all points depend on."""
+    versions = ", ".join(f"{name} {version(name)}" for name in ("pictogram", "torch", "pillow"))
+    return {
+        "library": versions,
+        "data": what.data,
+        "split": what.split,
+        "num_images": len(images),
+        "num_files": min(what.max_files, len(images)),
+        "choice": "all pictures" if what.max_images is None else f"at most {what.max_images} of a split, seed {_SEED}",
+        "layout": what.layout,
+    }
+
+
+class _Measurer:
+    """The points of one evaluation, each measured once.
+
+    Attributes:
+        reader_bytes: of each bundle that was opened, see `codec_points.reader_bytes`.
+    """
+
+    def __init__(self, what: CodecEvaluation, images: list[Image.Image], store: PointStore):
+        self.what, self.images, self.store = what, images, store
+        self.few = images[: what.max_files]
+        self.reader_bytes: dict[str, int] = {}
+
+    def own_points(self) -> list[CodecPoint]:
+        """Of all bundles; and for the frontier of `models` in files of one picture each."""
+        points: list[CodecPoint] = []
+        for curve, models in {OURS: self.what.models, **self.what.against}.items():
+            found = [point for model in models for point in self._bundle_points(curve, model)]
+            points += found
+            if curve == OURS:
+                best = {id(point) for point in frontier([point for point in found if not point.is_static])}
+                points += self._points_apart([point for point in found if id(point) in best])
+        return points
+
+    def _bundle_points(self, curve: str, model: str) -> list[CodecPoint]:
+        codec = ImageCodec.from_pretrained(model, device="cpu")
+        self.reader_bytes[model] = reader_bytes(codec.bundle)
+        settings = codec_settings(codec.bundle, self.what.weights)
+        with progress_bar(curve[:12], len(settings)) as advance:
+            points: list[CodecPoint] = []
+            for setting in settings:
+                name = f"{curve} static" if setting.is_static else curve
+                points.append(self._measured(codec, setting, name, self.images, apart=False))
+                advance(1)
+        return points
+
+    def _points_apart(self, archived: list[CodecPoint]) -> list[CodecPoint]:
+        """The same settings with a file for each of a few pictures."""
+        points: list[CodecPoint] = []
+        with progress_bar("single files", len(archived)) as advance:
+            for model in dict.fromkeys(point.model for point in archived):
+                codec = ImageCodec.from_pretrained(model, device="cpu")
+                for point in archived:
+                    if point.model == model:
+                        setting = CodecSetting(point.num_levels, point.rate_weight)
+                        points.append(self._measured(codec, setting, OURS, self.few, apart=True))
+                        advance(1)
+        return points
+
+    def _measured(
+        self, codec: ImageCodec, setting: CodecSetting, name: str, images: list[Image.Image], *, apart: bool
+    ) -> CodecPoint:
+        key = f"{name}, {bundle_key(codec.bundle)}, {setting}, {'apart' if apart else 'together'}"
+        (point,) = self.store.get(key, CodecPoint, lambda: [codec_point(codec, images, setting, name, apart=apart)])
+        return point
+
+    def file_points(self) -> list[Point]:
+        """Standard files: of few pictures one by one, and of all on one sheet if they have one size."""
+        one_by_one, together = tensors(self.few), tensors(self.images)
+        jobs = [("file", one_by_one)] + ([("sheet", together)] if isinstance(together, torch.Tensor) else [])
+        points: list[Point] = []
+        known = formats(max(picture.shape[-1] for picture in one_by_one))
+        with progress_bar("files", len(jobs) * sum(len(kind.qualities) for kind in known)) as advance:
+            for (way, pictures), kind in product(jobs, known):
+                for quality in kind.qualities:
+                    key = f"{kind.name} {kind.note} {quality} {way}"
+                    asked = (pictures, kind, quality, way)
+                    points += self.store.get(key, Point, lambda asked=asked: [measure_files(*asked)])
+                    advance(1)
+        return points
+
+    def baseline_points(self) -> list[Point]:
+        """Codecs without a network; none where pictures differ in size or there is nothing to learn from."""
+        what, test = self.what, tensors(self.images)
+        if not what.reference_split or not isinstance(test, torch.Tensor):
+            return []
+        settings = what.baselines or LAYOUTS[what.layout]
+        source = load_image_source(what.data, what.reference_split)
+        with progress_bar("read", min(len(source), settings.max_train)) as advance:
+            train = stack(list(first_pictures(source, settings.max_train, advance)))
+        jobs = [*baselines(Pictures.alike(train, test), settings)]
+        points: list[Point] = []
+        with progress_bar("no network", len(jobs)) as advance:
+            for job in jobs:
+                points += self.store.get(job.name, Point, job.measure)
+                advance(1)
+        return points
+
+
+def _report(what: CodecEvaluation, own: list[CodecPoint], points: list[Point]) -> dict[str, Any]:
+    curves = by_codec(points)
+    archives = [point for point in own if point.codec == OURS]
+    wanted = list(what.at_psnr) or even_decibels(curves[OURS])
+    return {
+        "points": [asdict(point) for point in points],
+        "curves": {name: [[point.bytes, point.psnr, point.ssim] for point in curve] for name, curve in curves.items()},
+        "at_psnr": {name: {f"{psnr:g}": bytes_at(curve, psnr) for psnr in wanted} for name, curve in curves.items()},
+        "rate_differences": rate_differences(curves, OURS),
+        "costs": costs(archives, [weight for weight in what.weights if weight]),
+    }

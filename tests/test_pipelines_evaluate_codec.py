@@ -1,0 +1,102 @@
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from PIL import Image
+from tiny_chain import bundle_folder, pictures
+from tiny_pictures import picture
+
+from pictogram.hub.errors import InputError
+from pictogram.pipelines import evaluate_codec as module
+from pictogram.pipelines.curve_baselines import LAYOUTS, quick
+from pictogram.pipelines.evaluate_codec import CodecEvaluation, evaluate_codec, tables
+from pictogram.pipelines.evaluate_commands import named_bundles
+
+
+@pytest.fixture(autouse=True)
+def few_qualities(monkeypatch):
+    """Two formats at two qualities each: the others are tested where files are."""
+    known = module.formats
+    monkeypatch.setattr(
+        module, "formats", lambda n: [dataclasses.replace(kind, qualities=(10, 60)) for kind in known(n)[:2]]
+    )
+
+
+def evaluation(**options) -> CodecEvaluation:
+    given: dict[str, Any] = {
+        "data": str(pictures()),
+        "split": "train",
+        "rate_weights": [30.0],
+        "max_images": 12,
+        "max_files": 3,
+    }
+    few: dict[str, Any] = {"baselines": quick(LAYOUTS["crops"])}
+    return CodecEvaluation(models=[str(bundle_folder())], **(given | few | options))
+
+
+def test_all_curves_and_tables(tmp_path):
+    output = tmp_path / "codec"
+    report = evaluate_codec(evaluation(against={"other": [str(bundle_folder("pyramid"))]}), output)
+    assert json.loads((output / "report.json").read_text()) == report
+    names = {"pictogram", "pictogram file", "other", "klt", "patch vq", "jpeg file", "jpeg sheet"}
+    assert names <= set(report["curves"])
+    assert Image.open(output / "curves.png").width == 1800
+    sizes = {point["codec"]: point["bytes"] for point in report["points"]}
+    assert sizes["pictogram file"] > sizes["pictogram"]
+    assert report["protocol"]["num_images"] == 12 and report["protocol"]["num_files"] == 3
+    assert report["reader_bytes"][str(bundle_folder())] > 1000
+    assert set(report["costs"][str(bundle_folder())]) == {"30"}
+    text = (output / "tables.md").read_text()
+    assert text == tables(report)
+    assert "weight 30" in text and "| jpeg sheet" in text
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path, monkeypatch):
+    first = evaluate_codec(evaluation(), tmp_path)
+    monkeypatch.setattr(module, "codec_point", None)
+    monkeypatch.setattr(module, "measure_files", None)
+    assert evaluate_codec(evaluation(), tmp_path) == first
+
+
+def test_pictures_of_several_sizes_have_files_only(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number, size in enumerate([(16, 16), (20, 13), (33, 16)]):
+        picture(number, size).save(folder / f"{number}.png")
+    report = evaluate_codec(evaluation(data=str(folder)), tmp_path / "codec")
+    assert "jpeg file" in report["curves"] and not {"jpeg sheet", "klt"} & set(report["curves"])
+
+
+def test_without_pictures_to_learn_from(tmp_path):
+    report = evaluate_codec(evaluation(reference_split="", at_psnr=[9.5]), tmp_path)
+    assert "klt" not in report["curves"]
+    assert set(report["at_psnr"]["pictogram"]) == {"9.5"}
+
+
+def test_another_choice_of_pictures_needs_another_folder(tmp_path):
+    evaluate_codec(evaluation(reference_split=""), tmp_path)
+    with pytest.raises(InputError, match="give another folder"):
+        evaluate_codec(evaluation(reference_split="", max_images=5), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": []}, "at least one bundle"),
+        ({"layout": "round"}, "layout must be one of aligned, crops, got 'round'"),
+        ({"rate_weights": [-1.0]}, "rate weights must be 0 or more"),
+        ({"against": {"pictogram": ["x"]}}, "name of the models' own curve"),
+        ({"max_files": 0}, "max_files must be at least 1"),
+    ],
+)
+def test_mistakes(options, message):
+    with pytest.raises(InputError, match=message):
+        CodecEvaluation(**({"models": ["bundle"], "data": "x"} | options))
+
+
+def test_named_bundles():
+    assert named_bundles(["a=x", "b=y=z", "a=w"]) == {"a": ["x", "w"], "b": ["y=z"]}
+    for text in ("a", "=x", "a="):
+        with pytest.raises(InputError, match="must be NAME=BUNDLE"):
+            named_bundles([text])
