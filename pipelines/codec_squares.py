@@ -82,6 +82,12 @@ class CodecSquares:
             pixels = self._pixels(pictures.images[first : first + together])
             yield from tiling.cut(pixels, background).split(_SQUARES_AT_ONCE)
 
+    def some(self, pictures: Sequence[Picture], most: int) -> torch.Tensor:
+        """(n, C, side, side) squares in [-1, 1], at most so many, from all over the pictures."""
+        chosen = [pictures[index] for index in _spread(len(pictures), most)]
+        squares = [square for group in self.groups(chosen, 0, 1) for part in self.squares(group) for square in part]
+        return torch.stack([squares[index] for index in _spread(len(squares), most)])
+
     def codes(self, pictures: Pictures, choose: Chooser | None = None) -> torch.Tensor:
         """(squares, M) codes of the levels that are kept, in document order; by default the nearest ones."""
         count = self.num_codes(pictures.shape.num_levels)
@@ -139,6 +145,11 @@ class CodecSquares:
         parts = zip(*(level.split(_SQUARES_AT_ONCE) for level in levels), strict=True)
         with torch.no_grad():
             return torch.cat([model.decode([level.to(model.device) for level in part], kept).cpu() for part in parts])
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of 0..count-1, equally far apart."""
+    return [index * count // min(count, most) for index in range(min(count, most))]
 
 
 def _has_no_colours(image: Image.Image) -> bool:

@@ -32,11 +32,11 @@ from .codec_format import (
 )
 from .codec_squares import Chooser, CodecSquares
 from .picture_input import Picture
-from .rate_distortion import RateDistortion
+from .rate_distortion import RateDistortion, cautious
 from .text_to_image import TextToImagePipeline
 
 _NUM_WEIGHED = 64
-"""Drawn pictures on which errors are weighed."""
+"""Squares on which errors are weighed."""
 
 RESTS = ("left out", "drawn")
 
@@ -129,7 +129,7 @@ class ImageCodec(BundlePipeline):
         kept = 0 if num_levels in (None, len(grids)) else num_levels
         model = self._static if static else self._prior
         chances, is_archive = model.chances(grids), len(several) > 1 or bool(names)
-        choose = self._chooser(model, rate_weight, kept or len(grids)) if rate_weight else None
+        choose = self._chooser(model, rate_weight, kept or len(grids), several) if rate_weight else None
         groups: list[Group] = []
         bits = 0.0
         with progress_bar("compressed", len(several), enabled=progress) as advance:
@@ -226,15 +226,18 @@ class ImageCodec(BundlePipeline):
             "give the bundle that it was compressed with"
         )
 
-    def _chooser(self, model: CodecModel, rate_weight: float, num_levels: int) -> Chooser:
-        """Codes by rate and distortion. What errors are worth is measured on pictures that the prior draws.
+    def _chooser(self, model: CodecModel, rate_weight: float, num_levels: int, pictures: Sequence[Picture]) -> Chooser:
+        """Codes by rate and distortion.
 
-        The pictures at hand may be one or two, too few to tell.
+        What errors are worth is measured on pictures that the prior draws, for the pictures at hand may be one or two,
+        too few to tell; how far to trust that, on some of those at hand.
         """
         tokenizer, estimates = self.bundle.image_tokenizer, model.estimates(self.squares.grids)
         scales = self._scales(num_levels)
         assert isinstance(tokenizer, ImageTokenizer)  # `distortion_scales` refuses others
+        some = self.squares.some(pictures, _NUM_WEIGHED).to(tokenizer.device)
         trade = RateDistortion(tokenizer, estimates, rate_weight, scales)
+        trade = cautious(trade, some, num_levels, self.bundle.vocabulary.order)
         return lambda squares: trade.encode(squares.to(tokenizer.device), num_levels)
 
     def _scales(self, num_levels: int) -> Sequence[float]:

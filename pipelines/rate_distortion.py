@@ -3,17 +3,40 @@
 The nearest code vector is the best choice only if bits are free (entropy-constrained quantization, Chou, Lookabaugh and
 Gray 1989). Here each code minimises its own share of J, given all codes before it: D is the squared error of pixels of
 0 to 255, summed over the picture, R the bits by the model that will write the stream.
+
+A code's share of D is estimated from its latent error, and too low: errors of codes side by side, all drawn towards
+what is likely, add up in the pixels that they share. So some pictures are encoded and decoded with errors weighed 1, 2,
+4 and more times as heavily, and what is best for J on them is done with all.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from ..lm.code_chances import CodeChances, CodeReader
+from ..lm.order import unflatten
 from ..tokenizer.model import ImageTokenizer
+from ..tokenizer.rate_model import PIXEL_UNIT
+
+CAUTIONS = (1.0, 2.0, 4.0, 8.0, math.inf)
+"""How many times as heavily errors are weighed, one of which is best; with the last one bits do not count."""
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenCodes:
+    """Codes and what they cost.
+
+    Attributes:
+        codes: (B, M) int64, of the first levels, in the order of the stream.
+        bits: (B,) float32, of all of a picture's codes by the model that chose them.
+    """
+
+    codes: torch.Tensor
+    bits: torch.Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,25 +55,59 @@ class RateDistortion:
     rate_weight: float
     scales: Sequence[float]
 
-    @torch.inference_mode()
     def encode(self, pixel_values: torch.Tensor, num_levels: int) -> torch.Tensor:
         """(B, C, H, W) pictures -> (B, M) codes of their first levels, in the order of the stream."""
+        return self.choose(pixel_values, num_levels).codes
+
+    @torch.inference_mode()
+    def choose(self, pixel_values: torch.Tensor, num_levels: int) -> ChosenCodes:
+        """(B, C, H, W) pictures -> codes of their first levels, and their bits."""
         encoding, reader = self.model.encoding(pixel_values), self.chances.reader(len(pixel_values))
+        bits = torch.zeros(len(pixel_values), device=pixel_values.device)
         columns: list[torch.Tensor] = []
         for level in range(num_levels):
             latents = encoding.next_latents()
-            codes = self._choose(level, latents, reader)  # (B, h * w)
+            codes = self._choose(level, latents, reader, bits)  # (B, h * w)
             columns.append(codes)
             encoding.take(self.model.embed_codes(level, codes.view(len(codes), *latents.shape[-2:])))
-        return torch.cat(columns, 1)
+        return ChosenCodes(torch.cat(columns, 1), bits)
 
-    def _choose(self, level: int, latents: torch.Tensor, reader: CodeReader) -> torch.Tensor:
-        table = self.model.code_vectors(level)  # (K, D)
+    def _choose(self, level: int, latents: torch.Tensor, reader: CodeReader, bits: torch.Tensor) -> torch.Tensor:
+        """(B, h * w) codes of a level, whose bits are added to `bits`."""
+        table, weight = self.model.code_vectors(level), self.rate_weight  # (K, D)
         points = latents.flatten(2).movedim(2, 0).float()  # (h * w, B, D)
         codes: list[torch.Tensor] = []
         for place in points:
-            costs = self.scales[level] * torch.cdist(place, table).square()  # (B, K)
-            costs = costs - self.rate_weight * reader.chances().to(costs).clamp(min=1e-30).log2()
-            codes.append(costs.argmin(1))
-            reader.append(codes[-1].cpu())
+            spent = -reader.chances().to(place).clamp(min=1e-30).log2()  # (B, K)
+            errors = torch.cdist(place, table).square()
+            # Divided by the scale: without a weight these are the very distances that the nearest codes have.
+            chosen = (errors + spent * (weight / self.scales[level]) if weight else errors).argmin(1)
+            bits += spent.gather(1, chosen[:, None]).squeeze(1)
+            codes.append(chosen)
+            reader.append(chosen.cpu())
         return torch.stack(codes, 1)
+
+
+def cautious(trade: RateDistortion, pixel_values: torch.Tensor, num_levels: int, order: str) -> RateDistortion:
+    """The trade with errors weighed as heavily as is best for J on some pictures; see `CAUTIONS`.
+
+    Args:
+        trade: with scales as they were measured.
+        pixel_values: (B, C, H, W) pictures like those to encode.
+        num_levels: levels that are kept.
+        order: of the codes in the stream.
+    """
+    if not trade.rate_weight:
+        return trade
+    tried = [replace(trade, rate_weight=trade.rate_weight / caution) for caution in CAUTIONS]
+    found = [_cost(candidate, trade.rate_weight, pixel_values, num_levels, order) for candidate in tried]
+    return tried[found.index(min(found))]
+
+
+def _cost(trade: RateDistortion, rate_weight: float, pixel_values: torch.Tensor, num_levels: int, order: str) -> float:
+    """J of all pictures."""
+    model, chosen = trade.model, trade.choose(pixel_values, num_levels)
+    grids = model.config.grids(*pixel_values.shape[-2:])[:num_levels]
+    decoded = model.decode(unflatten(chosen.codes, grids, order), num_levels)
+    errors = (decoded - pixel_values).double().square().sum() * PIXEL_UNIT**2
+    return float(errors + rate_weight * chosen.bits.sum())

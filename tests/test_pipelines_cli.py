@@ -23,6 +23,7 @@ COMMANDS = [
     ["tokenize"],
     ["build-documents"],
     ["train-lm"],
+    ["train-joint"],
     ["sweep-rates"],
     ["push"],
     ["serve"],

@@ -8,7 +8,7 @@ from tiny_codec import static_chances
 from pictogram.lm.code_chances import PriorChances
 from pictogram.lm.fused_prior import FusedPrior
 from pictogram.lm.order import flatten, unflatten
-from pictogram.pipelines.rate_distortion import RateDistortion
+from pictogram.pipelines.rate_distortion import CAUTIONS, RateDistortion, cautious
 
 GRIDS = ((1, 1), (2, 2))
 
@@ -64,3 +64,32 @@ def test_each_picture_is_coded_alone():
     trade = RateDistortion(model, chances, 0.3, [1.0, 1.0])
     together = trade.encode(pixels(6), 2)
     assert torch.equal(together, torch.cat([trade.encode(picture[None], 2) for picture in pixels(6)]))
+
+
+@pytest.mark.parametrize("num_levels", [1, 2])
+def test_bits_of_the_chosen_codes(num_levels):
+    model, chances = image_tokenizer(), prior_chances()
+    chosen = RateDistortion(model, chances, 0.3, [1.0, 1.0]).choose(pixels(), num_levels)
+    bits, _ = cost(chances, chosen.codes, model, pixels(), num_levels)
+    assert float(chosen.bits.sum()) == pytest.approx(bits, rel=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
+def test_the_best_of_all_cautions(scale):
+    """However wrong the scales, pictures never cost more than with the nearest codes."""
+    model, chances, weight = image_tokenizer(), prior_chances(), 3000.0
+    trade = RateDistortion(model, chances, weight, [scale, scale])
+    found = cautious(trade, pixels(), 2, "level")
+    assert weight in [found.rate_weight * caution for caution in CAUTIONS] or not found.rate_weight
+
+    def j(tried):
+        bits, error = cost(chances, tried.encode(pixels(), 2), model, pixels())
+        return error + weight * bits
+
+    tried = [RateDistortion(model, chances, weight / caution, [scale, scale]) for caution in CAUTIONS]
+    assert j(found) == min(map(j, tried)) <= j(RateDistortion(model, chances, 0.0, [1.0, 1.0]))
+
+
+def test_without_a_weight_nothing_is_tried():
+    trade = RateDistortion(image_tokenizer(), prior_chances(), 0.0, [1.0, 1.0])
+    assert cautious(trade, pixels(2), 2, "level") is trade

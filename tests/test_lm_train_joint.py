@@ -1,0 +1,82 @@
+"""The joint stage."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_adapters import adapted
+from tiny_chain import bundle_folder, pictures, shared_bundle
+
+from pictogram.hub.errors import InputError
+from pictogram.lm.bundle import Bundle
+from pictogram.lm.train_joint import JointTrainingConfig, train_joint
+from pictogram.tokenizer.checkpoints import MetricsLog
+
+
+def config(output, **options):
+    given = {"rate_weight": 200.0, "num_steps": 4, "batch_size": 8, "log_every": 1, "checkpoint_every": 2}
+    return JointTrainingConfig(
+        from_bundle=str(bundle_folder()), data=str(pictures()), output=str(output), **(given | options)
+    )
+
+
+def weights(bundle):
+    return bundle.image_tokenizer.state_dict() | {f"prior.{k}": v for k, v in bundle.prior.state_dict().items()}
+
+
+def test_both_learn_and_codebooks_stay(tmp_path):
+    before, after = Bundle.from_pretrained(bundle_folder()), train_joint(config(tmp_path / "joint"))
+    first, last = weights(before), weights(after)
+    assert first.keys() == last.keys()
+    changed = {name.split(".")[0] for name in first if not torch.equal(first[name], last[name])}
+    assert changed == {"encoder", "decoder", "prior"}
+    assert after.vocabulary.codes_fingerprint != before.vocabulary.codes_fingerprint
+    assert replace(after.vocabulary, codes_fingerprint="", decoder_fingerprint="") == replace(
+        before.vocabulary, codes_fingerprint="", decoder_fingerprint=""
+    )
+    assert after.static_chances is None
+    lines = MetricsLog.read(tmp_path / "joint" / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2, 3, 4] and all(line["rate"] > 0 for line in lines)
+
+
+def test_a_killed_run_goes_on_with_equal_bytes(tmp_path, monkeypatch):
+    import pictogram.lm.train_joint as module
+
+    whole = train_joint(config(tmp_path / "whole"))
+    step = module._Trainer._step
+
+    def killed(self, number):
+        if number == 3:
+            raise KeyboardInterrupt
+        return step(self, number)
+
+    monkeypatch.setattr(module._Trainer, "_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_joint(config(tmp_path / "killed"))
+    monkeypatch.setattr(module._Trainer, "_step", step)
+    again = weights(train_joint(config(tmp_path / "killed")))
+    assert all(torch.equal(tensor, again[name]) for name, tensor in weights(whole).items())
+    logs = [MetricsLog.read(tmp_path / name / "metrics.jsonl") for name in ("whole", "killed")]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rate_weight": 0.0}, "rate_weight must be above 0: the tokenizer was trained for distortion alone"),
+        ({"num_steps": 0}, "num_steps must be at least 1"),
+    ],
+)
+def test_mistakes(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        train_joint(config(tmp_path / "joint", **options))
+
+
+def test_other_settings_and_other_tokenizers(tmp_path, monkeypatch):
+    train_joint(config(tmp_path / "joint", num_steps=1))
+    with pytest.raises(InputError, match="holds a run with other settings"):
+        train_joint(config(tmp_path / "joint", num_steps=2))
+    foreign = replace(shared_bundle("level"), image_tokenizer=adapted("vqvae2"))
+    monkeypatch.setattr(Bundle, "from_pretrained", lambda *_: foreign)
+    with pytest.raises(InputError, match="needs an ImageTokenizer; AdaptedTokenizer does not learn"):
+        train_joint(config(tmp_path / "other"))
