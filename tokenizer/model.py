@@ -212,6 +212,20 @@ class ImageTokenizer(PreTrainedModel):
         return Encoding(self.encoder, self.config, pixel_values)
 
     @torch.no_grad()
+    def choose_codes(self, level: int, latents: torch.Tensor, context: torch.Tensor | None) -> torch.Tensor:
+        """The codes that `encode` would take: the nearest, or those that bits and errors prefer.
+
+        Args:
+            level: of the codes.
+            latents: (B, D, h, w) of the level.
+            context: what coarser codes have said, see `Encoding.context`.
+
+        Returns:
+            (B, h, w) int64.
+        """
+        return self._quantize_level(level, self._codebooks()[level], latents, context, True).indices
+
+    @torch.no_grad()
     def decode(self, codes: Sequence[torch.Tensor], num_levels: int | None = None) -> torch.Tensor:
         """Codes -> pixels, from all levels or from the first `num_levels`.
 
