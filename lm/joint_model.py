@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
-from ..tokenizer.distortion_scales import distortion_scales
+from ..tokenizer.distortion_scales import measured_scales
 from ..tokenizer.interface import ImageCodes
 from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.rate_model import soft_bits, squared_error_unit
@@ -65,7 +65,7 @@ class JointModel(nn.Module):
         self._end = [vocabulary.image_end_id, vocabulary.eos_id]
         self.register_buffer("scales", torch.zeros(len(self.grids)))
         self.scales: torch.Tensor
-        """(L,) squared pixel error per squared latent error; see `distortion_scales`. 0: not measured yet."""
+        """(L,) squared pixel error per squared latent error; see `measured_scales`. 0: not measured yet."""
 
     def forward(self, pixel_values: torch.Tensor, prefix_counts: torch.Tensor | None = None) -> JointOutput:
         """The loss of a batch.
@@ -93,8 +93,7 @@ class JointModel(nn.Module):
 
     def weigh(self, pixel_values: torch.Tensor, seed: int) -> None:
         """Measures the scales on (B, C, H, W) pictures, and moves those known towards them."""
-        found = distortion_scales(self.tokenizer, pixel_values, len(self.grids), seed=seed)
-        measured = torch.tensor(found, device=self.scales.device)
+        measured = measured_scales(self.tokenizer, pixel_values, seed).to(self.scales)
         self.scales.lerp_(measured, _SHARE_OF_NEW if bool(self.scales.any()) else 1.0)
 
     def _documents(self, codes: ImageCodes) -> torch.Tensor:

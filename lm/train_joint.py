@@ -21,6 +21,7 @@ from ..tokenizer.batches import global_batch, prefix_counts, process_slice
 from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
 from ..tokenizer.command_line import check_options, command, option, run_command, seed_option
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
+from ..tokenizer.images import Failure
 from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.pixel_dataset import PixelDataset, load_pixels
 from ..tokenizer.progress import progress_bar
@@ -85,16 +86,10 @@ def train_joint(config: JointTrainingConfig) -> Bundle:
     """
     bundle = Bundle.from_pretrained(config.from_bundle)
     weight = _rate_weight(config, bundle)
-    dataset, _ = load_pixels(config.data, config.split, bundle.image_processor)
-    made_by = [
-        codes_fingerprint(bundle.image_tokenizer, bundle.image_processor),
-        fingerprint(bundle.prior.state_dict(), {}),
-    ]
-    pictures = fingerprint({}, {"keys": dataset.source.keys})[:16]
-    settings = config.settings() | {"start": [part[:16] for part in made_by], "pictures": pictures}
-    folder = TrainingFolder(config.output, settings)
+    dataset, failures = load_pixels(config.data, config.split, bundle.image_processor)
+    folder = TrainingFolder(config.output, config.settings() | _origin(bundle, dataset))
     if not folder.is_complete:
-        _Trainer(config, folder, bundle, dataset, weight).run()
+        _Trainer(config, folder, bundle, dataset, weight).run(failures)
     return Bundle.from_pretrained(config.output)
 
 
@@ -113,11 +108,12 @@ def _rate_weight(config: JointTrainingConfig, bundle: Bundle) -> float:
     tokenizer = bundle.image_tokenizer
     if not isinstance(tokenizer, ImageTokenizer):
         raise InputError(f"a joint stage needs an ImageTokenizer; {type(tokenizer).__name__} does not learn")
+    if tokenizer.config.quantizer != "ema":
+        kind = tokenizer.config.quantizer
+        raise InputError(f"a joint stage keeps codebooks as they are, which needs quantizer ema; this one has {kind}")
     own = float(tokenizer.config.rate_weight)
     if own and config.rate_weight not in (0, own):
-        raise InputError(
-            f"the tokenizer chooses codes at rate weight {own:g}, got {config.rate_weight:g}; leave it out"
-        )
+        raise InputError(f"the tokenizer's own rate weight is {own:g} and stays so, got {config.rate_weight:g}")
     if not (own or config.rate_weight):
         raise InputError("rate_weight must be above 0: the tokenizer was trained for distortion alone and has none")
     return own or config.rate_weight
@@ -148,7 +144,7 @@ class _Trainer:
         if self.accelerator.is_main_process:
             folder.open()
 
-    def run(self) -> None:
+    def run(self, failures: list[Failure]) -> None:
         """Trains from the last checkpoint to the end, and saves the bundle."""
         first_step = self.folder.load(self.accelerator)
         is_main = self.accelerator.is_main_process
@@ -162,7 +158,7 @@ class _Trainer:
                 if done % self.config.checkpoint_every == 0 and done < self.config.num_steps:
                     self.folder.save(self.accelerator, done)
                 advance(1)
-        self._finish()
+        self._finish(failures)
 
     def _step(self, step: int) -> JointOutput:
         """One step of all optimizers on global batch `step`."""
@@ -191,7 +187,7 @@ class _Trainer:
         assert isinstance(reduced, torch.Tensor)
         return float(reduced)
 
-    def _finish(self) -> None:
+    def _finish(self, failures: list[Failure]) -> None:
         if self.accelerator.is_main_process:
             model = self.accelerator.unwrap_model(self.model).eval()
             tokenizer, processor = model.tokenizer, self.bundle.image_processor
@@ -204,7 +200,8 @@ class _Trainer:
             bundle = replace(self.bundle, vocabulary=vocabulary, static_chances=None)
             bundle.save_pretrained(self.folder.path)
             write_bundle_card(bundle, self.folder.path, prompt="")
-            self.folder.complete({"steps": self.config.num_steps, "seed": self.config.seed})
+            listed = [asdict(failure) for failure in failures]
+            self.folder.complete({"steps": self.config.num_steps, "seed": self.config.seed, "failures": listed})
         finish(self.accelerator)
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from PIL import Image
 
 from ..lm.bundle import Bundle
-from ..lm.codec_model import PriorModel
+from ..lm.codec_model import PriorModel, StaticModel
 from ..tokenizer.fingerprints import decoder_fingerprint
-from .curve_pictures import tensors, to_tensor
+from .curve_pictures import common_mode, tensors
 from .curve_points import Point
 from .curve_quality import picture_quality
 from .image_codec import ImageCodec
@@ -27,7 +27,7 @@ class CodecPoint(Point):
         is_static: written with counted tables.
         model_bytes: per picture, what the codes take by the model, without rounding.
         payload_bytes: per picture, of the streams.
-        squared_error: of a picture, summed over its values of 0 to 255; for pictures of different sizes the mean.
+        squared_error: summed over a picture's values of 0 to 255, mean over pictures.
     """
 
     model: str
@@ -76,15 +76,14 @@ def chooses(bundle: Bundle) -> bool:
 
 
 def codec_point(
-    codec: ImageCodec, images: Sequence[Image.Image], setting: CodecSetting, name: str, *, apart: bool = False
+    codec: ImageCodec, images: Sequence[Image.Image], setting: CodecSetting, *, apart: bool = False
 ) -> CodecPoint:
-    """Compresses pictures, reads the file again, and compares.
+    """Compresses pictures, reads the file again, and compares. Whose curve the point is on is left open.
 
     Args:
         codec: of a bundle.
         images: in mode "L" or "RGB".
         setting: for all of them.
-        name: of the curve; " file" is added where pictures are apart.
         apart: every picture in a file of its own, else all in one archive.
     """
     options = {
@@ -95,31 +94,31 @@ def codec_point(
     }
     files = [codec.compress(part, **options) for part in (images if apart else [images])]
     decoded = [image for file in files for image in codec.decompress(file.data).images]
-    quality = picture_quality(tensors(images), tensors(decoded))
-    count = len(images)
-    values = sum(to_tensor(image).numel() for image in images) / count
+    mode, count = common_mode(images), len(images)
+    quality = picture_quality(tensors(images, mode), tensors(decoded, mode))
     return CodecPoint(
-        codec=f"{name} file" if apart else name,
-        setting=f"{codec.bundle.name}, {setting}",
+        codec="",
+        setting=str(setting),
         bytes=sum(len(file.data) for file in files) / count,
         psnr=quality.psnr,
         ssim=quality.ssim,
-        model=codec.bundle.name or "",
+        model=codec.bundle.name,
         num_levels=setting.num_levels,
         rate_weight=setting.rate_weight,
         is_static=setting.is_static,
         model_bytes=sum(file.model_bits for file in files) / 8 / count,
         payload_bytes=sum(file.payload_bytes for file in files) / count,
-        squared_error=255**2 * 10 ** (-quality.psnr / 10) * values,
+        squared_error=quality.squared_error,
     )
 
 
-def bundle_key(bundle: Bundle) -> str:
+def bundle_key(bundle: Bundle, *, is_static: bool = False) -> str:
     """Tells bundles whose files or pictures differ from each other."""
-    return f"{PriorModel(bundle).model_id.hex()} {decoder_fingerprint(bundle.image_tokenizer)[:8]}"
+    model = StaticModel(bundle) if is_static else PriorModel(bundle)
+    return f"{model.model_id.hex()} {decoder_fingerprint(bundle.image_tokenizer)[:8]}"
 
 
 def reader_bytes(bundle: Bundle) -> int:
     """Bytes of the weights that a reader of files needs: the prior, the codebooks and the decoder."""
-    tensors = [*bundle.prior.state_dict().values(), *bundle.image_tokenizer.picture_tensors().values()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    parts = [*bundle.prior.parameters(), *bundle.image_tokenizer.picture_tensors().values()]  # tied weights count once
+    return sum(part.numel() * part.element_size() for part in parts)

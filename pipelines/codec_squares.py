@@ -84,9 +84,14 @@ class CodecSquares:
 
     def some(self, pictures: Sequence[Picture], most: int) -> torch.Tensor:
         """(n, C, side, side) squares in [-1, 1], at most so many, from all over the pictures."""
-        chosen = [pictures[index] for index in _spread(len(pictures), most)]
-        squares = [square for group in self.groups(chosen, 0, 1) for part in self.squares(group) for square in part]
-        return torch.stack([squares[index] for index in _spread(len(squares), most)])
+        chosen = spread(len(pictures), most)
+        each = -(-most // len(chosen))
+        found: list[torch.Tensor] = []
+        for group in self.groups([pictures[index] for index in chosen], 0, 1):  # one picture in memory at a time
+            wanted = {*spread(self.tiling(group.shape).count, each)}
+            squares = (square for part in self.squares(group) for square in part)
+            found += [square.clone() for number, square in enumerate(squares) if number in wanted]
+        return torch.stack([found[index] for index in spread(len(found), most)])
 
     def codes(self, pictures: Pictures, choose: Chooser | None = None) -> torch.Tensor:
         """(squares, M) codes of the levels that are kept, in document order; by default the nearest ones."""
@@ -147,7 +152,7 @@ class CodecSquares:
             return torch.cat([model.decode([level.to(model.device) for level in part], kept).cpu() for part in parts])
 
 
-def _spread(count: int, most: int) -> list[int]:
+def spread(count: int, most: int) -> list[int]:
     """At most so many of 0..count-1, equally far apart."""
     return [index * count // min(count, most) for index in range(min(count, most))]
 

@@ -54,7 +54,7 @@ def costs(points: Sequence[CodecPoint], weights: Sequence[float]) -> dict[str, A
 
 def _costs_of(points: Sequence[CodecPoint], weights: Sequence[float]) -> dict[str, dict[str, float]]:
     most = max(point.num_levels for point in points)
-    (whole,) = (point for point in points if point.num_levels == most and not point.rate_weight)
+    whole = next(point for point in points if point.num_levels == most and not point.rate_weight)
     return {
         f"{weight:g}": {"trained": whole.cost(weight), "best": min(point.cost(weight) for point in points)}
         for weight in weights

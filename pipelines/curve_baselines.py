@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from ..hub.errors import InputError
-from .curve_klt import klt_points
+from .curve_klt import MOST_VALUES, klt_points
 from .curve_patch_vq import patch_vq_points
 from .curve_pictures import Pictures
 from .curve_points import Point
@@ -86,18 +85,17 @@ class Baseline:
 
 
 def baselines(pictures: Pictures, settings: BaselineSettings) -> Iterator[Baseline]:
-    """KLT and patch quantizers, none of them measured yet.
+    """KLT and patch quantizers that the pictures allow, none of them measured yet.
 
-    Raises:
-        InputError: no patch size divides the pictures.
+    Blocks and patches that do not tile the pictures are left out, and blocks too large for a KLT.
     """
-    _, height, width, _ = pictures.test.shape
-    for block_size in settings.blocks:
-        rows, columns = block_size or height, block_size or width
+    _, height, width, channels = pictures.test.shape
+    blocks = [(size or height, size or width) for size in settings.blocks]
+    for rows, columns in blocks:
+        if height % rows or width % columns or rows * columns * channels > MOST_VALUES:
+            continue
         yield Baseline(f"klt {rows}x{columns}", lambda r=rows, c=columns: [*klt_points(pictures, r, c, settings.steps)])
     books = [book for book in settings.codebooks if not (height % book[0] or width % book[1])]
-    if not books:
-        raise InputError(f"no patch of {settings.codebooks} tiles pictures of {height}x{width}")
     for rows, columns, size in books:
 
         def measure(patch: tuple[int, int] = (rows, columns), size: int = size) -> list[Point]:

@@ -14,6 +14,7 @@ import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image
@@ -26,6 +27,9 @@ WAYS = ("file", "less header", "sheet")
 """How headers count."""
 
 _FLAT = 16  # pixels: one block of every format here
+
+_LONGEST_SIDE = 16383
+"""Of a sheet, pixels: WebP's."""
 
 _JXL_PLUGIN = "pillow_jxl"
 
@@ -86,7 +90,8 @@ def file_points(
     """Rate and distortion of all formats and qualities; each way to count headers is a codec of its own.
 
     Args:
-        pictures: (H, W, C) uint8 each, with as many channels; or (N, H, W, C), which "sheet" needs.
+        pictures: (H, W, C) uint8 each, all with as many channels; or (N, H, W, C), which "sheet" needs. A sheet takes
+            as many as fill rows and fit into 16383 pixels a side.
         ways: of `WAYS`.
         qualities: 0 to 100, for all formats but JPEG 2000; None takes those of each format.
         progress: called with 1 after each point.
@@ -137,19 +142,22 @@ def untile(sheet: torch.Tensor, columns: int, size: Sequence[int]) -> torch.Tens
 
 
 def _whole_rows(pictures: torch.Tensor) -> tuple[torch.Tensor, int]:
-    """The pictures of a nearly square sheet and its columns; an incomplete last row is left out."""
-    columns = math.isqrt(len(pictures))
-    return pictures[: len(pictures) // columns * columns], columns
+    """The pictures of a nearly square sheet and its columns; an incomplete last row, and what is too much, left out."""
+    _, height, width, _ = pictures.shape
+    columns = max(1, min(math.isqrt(len(pictures)), _LONGEST_SIDE // width))
+    rows = max(1, min(len(pictures) // columns, _LONGEST_SIDE // height))
+    return pictures[: rows * columns], columns
 
 
 def _jpeg_chroma(chroma: str) -> dict[str, int | bool | str]:
     return {} if chroma == "4:0:0" else {"subsampling": chroma}  # grey JPEG has no such setting
 
 
-def _jpeg2000(pixels: torch.Tensor, decibels: int) -> dict[str, object]:
+def _jpeg2000(pixels: torch.Tensor, decibels: int) -> dict[str, Any]:
     """A quality in dB, and no more halvings than the picture has room for."""
     halvings = int(math.log2(min(pixels.shape[:2])))
-    return {"quality_mode": "dB", "quality_layers": [decibels], "num_resolutions": min(6, halvings + 1)}
+    options = {"quality_mode": "dB", "quality_layers": [decibels], "num_resolutions": min(6, halvings + 1)}
+    return options | {"mct": 1} if pixels.shape[-1] == 3 else options  # a colour transform, not Pillow's default
 
 
 def _decode(content: bytes, num_channels: int) -> torch.Tensor:

@@ -69,11 +69,15 @@ def to_tensor(image: Image.Image) -> torch.Tensor:
     return torch.from_numpy(values.reshape(*values.shape[:2], -1))
 
 
-def tensors(images: Sequence[Image.Image]) -> torch.Tensor | list[torch.Tensor]:
-    """(N, H, W, C) uint8 of pictures of one size, one tensor each of others."""
-    if len({image.size for image in images}) == 1:
-        return stack(images)
-    return [to_tensor(image) for image in images]
+def common_mode(images: Sequence[Image.Image]) -> str:
+    """Mode "L" if all pictures are grey, else "RGB"."""
+    return "L" if all(image.mode == "L" for image in images) else "RGB"
+
+
+def tensors(images: Sequence[Image.Image], mode: str) -> torch.Tensor | list[torch.Tensor]:
+    """(N, H, W, C) uint8 of pictures of one size, one (H, W, C) each of others; C is 1 in mode "L", 3 in "RGB"."""
+    found = [to_tensor(image.convert(mode)) for image in images]
+    return torch.stack(found) if len({image.size for image in images}) == 1 else found
 
 
 def stack(images: Sequence[Image.Image]) -> torch.Tensor:
@@ -85,5 +89,4 @@ def stack(images: Sequence[Image.Image]) -> torch.Tensor:
     sizes = sorted({(image.height, image.width) for image in images})
     if len(sizes) != 1:
         raise InputError(f"expected pictures of one size, got (height, width) {sizes[:4]}")
-    mode = "L" if all(image.mode == "L" for image in images) else "RGB"
-    return torch.stack([to_tensor(image.convert(mode)) for image in images])
+    return torch.stack([to_tensor(image.convert(common_mode(images))) for image in images])

@@ -20,10 +20,12 @@ class Quality:
     Attributes:
         psnr: dB, of the mean over pictures of the mean squared error of 8-bit values.
         ssim: mean over pictures; None if one has a side below 11 pixels.
+        squared_error: mean over pictures of the squared error summed over all values of 0 to 255.
     """
 
     psnr: float
     ssim: float | None
+    squared_error: float
 
 
 def picture_quality(originals: Iterable[torch.Tensor], decoded: Iterable[torch.Tensor]) -> Quality:
@@ -34,16 +36,19 @@ def picture_quality(originals: Iterable[torch.Tensor], decoded: Iterable[torch.T
         decoded: the same shapes; rounded and clipped here, as they would be to save them.
     """
     errors: list[torch.Tensor] = []
+    sums: list[torch.Tensor] = []
     similarities: list[torch.Tensor] = []
     for first, second in zip(_batches(originals), _batches(decoded), strict=True):
         second = second.round().clamp(0, 255)
         errors.append(mean_squared_error(first, second))
+        sums.append(errors[-1] * first[0].numel())
         if min(first.shape[-2:]) >= WINDOW:
             similarities.append(ssim(first, second))
     has_windows = len(similarities) == len(errors)
     return Quality(
         psnr=psnr(float(torch.cat(errors).mean())),
         ssim=float(torch.cat(similarities).mean()) if has_windows else None,
+        squared_error=float(torch.cat(sums).mean()),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -15,14 +16,15 @@ from PIL import Image
 from ..hub.errors import InputError
 from ..hub.files import atomic_write_text, write_json
 from ..tokenizer.batches import derived_generator
-from ..tokenizer.images import load_image_source
+from ..tokenizer.images import Failure, find_unreadable, load_image_source
 from ..tokenizer.progress import progress_bar
 from .bundle_pipeline import check_positive
 from .codec_points import CodecPoint, CodecSetting, bundle_key, codec_point, codec_settings, reader_bytes
+from .codec_squares import spread
 from .codec_tables import cost_table, costs, equal_quality_table, even_decibels, rate_differences
-from .curve_baselines import LAYOUTS, BaselineSettings, baselines
+from .curve_baselines import LAYOUTS, Baseline, BaselineSettings, baselines
 from .curve_files import formats, measure_files
-from .curve_pictures import Pictures, first_pictures, stack, tensors
+from .curve_pictures import Pictures, common_mode, first_pictures, stack, tensors
 from .curve_plot import check_plotting, plot_curves
 from .curve_points import Point, by_codec, bytes_at, frontier
 from .curve_store import PointStore
@@ -32,6 +34,10 @@ OURS = "pictogram"
 """Name of the curve of `models`."""
 
 _SEED = 0
+
+_TAKEN = ("klt", "patch vq")
+_ENDINGS = (" file", " sheet", " static")
+"""Names of curves that are measured beside those of bundles."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class CodecEvaluation:
         against: further bundles by the name of their curve.
         layout: of things in the pictures, see `curve_baselines.LAYOUTS`.
         max_images: most pictures to measure, drawn by a fixed seed; None takes all.
-        max_files: most of them in files of their own.
+        max_files: most of them, from all over, in files of their own.
         at_psnr: dB at which bytes are compared; none takes even numbers that the curve reaches.
         baselines: settings in place of the layout's.
     """
@@ -60,7 +66,7 @@ class CodecEvaluation:
     against: Mapping[str, Sequence[str]] = field(default_factory=dict)
     layout: str = "aligned"
     max_images: int | None = None
-    max_files: int = 200
+    max_files: int = 100
     at_psnr: Sequence[float] = ()
     baselines: BaselineSettings | None = None
 
@@ -71,8 +77,9 @@ class CodecEvaluation:
             raise InputError(f"layout must be one of {', '.join(LAYOUTS)}, got {self.layout!r}")
         if any(weight < 0 for weight in self.rate_weights):
             raise InputError(f"rate weights must be 0 or more, got {list(self.rate_weights)}")
-        if OURS in self.against:
-            raise InputError(f"{OURS!r} is the name of the models' own curve; name the others otherwise")
+        for name in self.against:
+            if name == OURS or name in _TAKEN or name.endswith(_ENDINGS):
+                raise InputError(f"{name!r} is the name of another curve; name the bundle's otherwise")
         for name, value in {"max_images": self.max_images, "max_files": self.max_files}.items():
             if value is not None:
                 check_positive(name, value)
@@ -93,18 +100,23 @@ def evaluate_codec(what: CodecEvaluation, output: Path) -> dict[str, Any]:
     Returns:
         What `report.json` holds: `points`, all of them; `curves`, the frontier of each codec; `at_psnr`, bytes of each
         codec at equal PSNR; `rate_differences`, see `bjontegaard_rate`; `costs`, J of each model at each weight;
-        `reader_bytes`, of each model's weights; `protocol`.
+        `reader_bytes`, of each model's weights; `failures`, pictures that cannot be read; `protocol`.
 
     Raises:
         InputError: something is missing or damaged, or the folder holds points of other pictures.
     """
     check_plotting()
     output.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
-    images = _choose(what)
-    measurer = _Measurer(what, images, PointStore(output / "points.json", _protocol(what, images)))
+    pictures = _choose(what)
+    others = Baselines.prepare(what, pictures.images)  # and what is missing there, too
+    measurer = _Measurer(what, pictures.images, PointStore(output / "points.json", _protocol(what, pictures)))
     own = measurer.own_points()
-    points = [*own, *measurer.file_points(), *measurer.baseline_points()]
-    report = _report(what, own, points) | {"reader_bytes": measurer.reader_bytes, "protocol": measurer.store.protocol}
+    points = [*own, *measurer.file_points(), *measurer.baseline_points(others)]
+    report = _report(what, own, points) | {
+        "reader_bytes": measurer.reader_bytes,
+        "failures": [f"{failure.key} ({failure.reason})" for failure in pictures.failures],
+        "protocol": measurer.store.protocol,
+    }
     write_json(output / "report.json", report)
     atomic_write_text(output / "tables.md", tables(report))
     plot_curves(by_codec(points), output / "curves.png", emphasised=(OURS, f"{OURS} file"))
@@ -124,29 +136,68 @@ def tables(report: dict[str, Any]) -> str:
     return "\n\n".join(f"{title}\n\n{content}" for title, content in parts.items() if content) + "\n"
 
 
-def _choose(what: CodecEvaluation) -> list[Image.Image]:
+@dataclass(frozen=True)
+class _Pictures:
+    images: list[Image.Image]
+    failures: list[Failure]
+
+
+def _choose(what: CodecEvaluation) -> _Pictures:
+    """The readable ones among the pictures that are asked for."""
     source = load_image_source(what.data, what.split)
     if what.max_images is not None and what.max_images < len(source):
         order = torch.randperm(len(source), generator=derived_generator(_SEED, "evaluate"))
         source = source.select(sorted(order[: what.max_images].tolist()))
     if not len(source):
         raise InputError(f"split {what.split} of {what.data} holds no pictures")
-    with progress_bar("read", len(source)) as advance:
-        return list(first_pictures(source, len(source), advance))
+    with progress_bar("read", 2 * len(source)) as advance:
+        failures = find_unreadable(source, advance)
+        return _Pictures(list(first_pictures(source.without(failures), len(source), advance)), failures)
 
 
-def _protocol(what: CodecEvaluation, images: list[Image.Image]) -> dict[str, Any]:
+def _protocol(what: CodecEvaluation, pictures: _Pictures) -> dict[str, Any]:
     """What all points depend on."""
     versions = ", ".join(f"{name} {version(name)}" for name in ("pictogram", "torch", "pillow"))
+    content = hashlib.sha256(b"".join(image.tobytes() for image in pictures.images))
     return {
         "library": versions,
         "data": what.data,
         "split": what.split,
-        "num_images": len(images),
-        "num_files": min(what.max_files, len(images)),
+        "num_images": len(pictures.images),
+        "num_files": min(what.max_files, len(pictures.images)),
         "choice": "all pictures" if what.max_images is None else f"at most {what.max_images} of a split, seed {_SEED}",
-        "layout": what.layout,
+        "content": content.hexdigest()[:16],
     }
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Codecs without a network that are to be measured.
+
+    Attributes:
+        jobs: groups of points; none where pictures differ in size or there is nothing to learn from.
+        key: of what they learn from and of their settings.
+    """
+
+    jobs: Sequence[Baseline]
+    key: str = ""
+
+    @classmethod
+    def prepare(cls, what: CodecEvaluation, images: Sequence[Image.Image]) -> Baselines:
+        """Reads the pictures to learn from.
+
+        Raises:
+            InputError: there are none, or they are of another size.
+        """
+        test = tensors(images, common_mode(images))
+        if not what.reference_split or not isinstance(test, torch.Tensor):
+            return cls([])
+        settings = what.baselines or LAYOUTS[what.layout]
+        source = load_image_source(what.data, what.reference_split)
+        with progress_bar("read", min(len(source), settings.max_train)) as advance:
+            train = stack(list(first_pictures(source, settings.max_train, advance)))
+        learned = hashlib.sha256(train.numpy().tobytes() + repr(settings).encode()).hexdigest()[:16]
+        return cls([*baselines(Pictures.alike(train, test), settings)], learned)
 
 
 class _Measurer:
@@ -158,26 +209,23 @@ class _Measurer:
 
     def __init__(self, what: CodecEvaluation, images: list[Image.Image], store: PointStore):
         self.what, self.images, self.store = what, images, store
-        self.few = images[: what.max_files]
+        self.few = [images[index] for index in spread(len(images), what.max_files)]
         self.reader_bytes: dict[str, int] = {}
 
     def own_points(self) -> list[CodecPoint]:
         """Of all bundles; and for the frontier of `models` in files of one picture each."""
         points: list[CodecPoint] = []
         for curve, models in {OURS: self.what.models, **self.what.against}.items():
-            found = [point for model in models for point in self._bundle_points(curve, model)]
-            points += found
-            if curve == OURS:
-                best = {id(point) for point in frontier([point for point in found if not point.is_static])}
-                points += self._points_apart([point for point in found if id(point) in best])
-        return points
+            points += [point for model in dict.fromkeys(models) for point in self._bundle_points(curve, model)]
+        best = {id(point) for point in frontier([point for point in points if point.codec == OURS])}
+        return points + self._points_apart([point for point in points if id(point) in best])
 
     def _bundle_points(self, curve: str, model: str) -> list[CodecPoint]:
         codec = ImageCodec.from_pretrained(model, device="cpu")
         self.reader_bytes[model] = reader_bytes(codec.bundle)
         settings = codec_settings(codec.bundle, self.what.weights)
+        points: list[CodecPoint] = []
         with progress_bar(curve[:12], len(settings)) as advance:
-            points: list[CodecPoint] = []
             for setting in settings:
                 name = f"{curve} static" if setting.is_static else curve
                 points.append(self._measured(codec, setting, name, self.images, apart=False))
@@ -200,16 +248,20 @@ class _Measurer:
     def _measured(
         self, codec: ImageCodec, setting: CodecSetting, name: str, images: list[Image.Image], *, apart: bool
     ) -> CodecPoint:
-        key = f"{name}, {bundle_key(codec.bundle)}, {setting}, {'apart' if apart else 'together'}"
-        (point,) = self.store.get(key, CodecPoint, lambda: [codec_point(codec, images, setting, name, apart=apart)])
-        return point
+        model = codec.bundle.name
+        key = f"{bundle_key(codec.bundle, is_static=setting.is_static)}, {setting}, {'apart' if apart else 'together'}"
+        (point,) = self.store.get(key, CodecPoint, lambda: [codec_point(codec, images, setting, apart=apart)])
+        # The same weights may have been measured under another name.
+        curve = f"{name} file" if apart else name
+        return replace(point, codec=curve, model=model, setting=f"{model}, {setting}")
 
     def file_points(self) -> list[Point]:
         """Standard files: of few pictures one by one, and of all on one sheet if they have one size."""
-        one_by_one, together = tensors(self.few), tensors(self.images)
+        mode = common_mode(self.images)
+        one_by_one, together = tensors(self.few, mode), tensors(self.images, mode)
         jobs = [("file", one_by_one)] + ([("sheet", together)] if isinstance(together, torch.Tensor) else [])
         points: list[Point] = []
-        known = formats(max(picture.shape[-1] for picture in one_by_one))
+        known = formats(one_by_one[0].shape[-1])
         with progress_bar("files", len(jobs) * sum(len(kind.qualities) for kind in known)) as advance:
             for (way, pictures), kind in product(jobs, known):
                 for quality in kind.qualities:
@@ -219,20 +271,12 @@ class _Measurer:
                     advance(1)
         return points
 
-    def baseline_points(self) -> list[Point]:
-        """Codecs without a network; none where pictures differ in size or there is nothing to learn from."""
-        what, test = self.what, tensors(self.images)
-        if not what.reference_split or not isinstance(test, torch.Tensor):
-            return []
-        settings = what.baselines or LAYOUTS[what.layout]
-        source = load_image_source(what.data, what.reference_split)
-        with progress_bar("read", min(len(source), settings.max_train)) as advance:
-            train = stack(list(first_pictures(source, settings.max_train, advance)))
-        jobs = [*baselines(Pictures.alike(train, test), settings)]
+    def baseline_points(self, others: Baselines) -> list[Point]:
+        """Codecs without a network."""
         points: list[Point] = []
-        with progress_bar("no network", len(jobs)) as advance:
-            for job in jobs:
-                points += self.store.get(job.name, Point, job.measure)
+        with progress_bar("no network", len(others.jobs)) as advance:
+            for job in others.jobs:
+                points += self.store.get(f"{job.name}, {others.key}", Point, job.measure)
                 advance(1)
         return points
 

@@ -23,7 +23,7 @@ from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.rate_model import PIXEL_UNIT
 
 CAUTIONS = (1.0, 2.0, 4.0, 8.0, math.inf)
-"""How many times as heavily errors are weighed, one of which is best; with the last one bits do not count."""
+"""How many times as heavily errors are weighed, one of which is best; the last leaves it to the image tokenizer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class RateDistortion:
     Attributes:
         model: whose latents are quantized.
         chances: of the codes, in the order "level"; float32 will do.
-        rate_weight: squared error, of pixels of 0 to 255, that one bit is worth; 0 takes the nearest codes.
+        rate_weight: squared error, of pixels of 0 to 255, that one bit is worth; 0 takes the tokenizer's own codes.
         scales: squared pixel error per squared latent error, for each level; see `tokenizer.distortion_scales`.
     """
 
@@ -67,25 +67,34 @@ class RateDistortion:
         columns: list[torch.Tensor] = []
         for level in range(num_levels):
             latents = encoding.next_latents()
-            codes = self._choose(level, latents, reader, bits)  # (B, h * w)
+            if self.rate_weight:
+                codes = self._choose(level, latents, reader, bits)  # (B, h * w)
+            else:
+                codes = self.model.choose_codes(level, latents, encoding.context).flatten(1)
+                _read(codes, reader, bits)
             columns.append(codes)
             encoding.take(self.model.embed_codes(level, codes.view(len(codes), *latents.shape[-2:])))
         return ChosenCodes(torch.cat(columns, 1), bits)
 
     def _choose(self, level: int, latents: torch.Tensor, reader: CodeReader, bits: torch.Tensor) -> torch.Tensor:
         """(B, h * w) codes of a level, whose bits are added to `bits`."""
-        table, weight = self.model.code_vectors(level), self.rate_weight  # (K, D)
+        table, weight = self.model.code_vectors(level), self.rate_weight / self.scales[level]  # (K, D)
         points = latents.flatten(2).movedim(2, 0).float()  # (h * w, B, D)
         codes: list[torch.Tensor] = []
         for place in points:
             spent = -reader.chances().to(place).clamp(min=1e-30).log2()  # (B, K)
-            errors = torch.cdist(place, table).square()
-            # Divided by the scale: without a weight these are the very distances that the nearest codes have.
-            chosen = (errors + spent * (weight / self.scales[level]) if weight else errors).argmin(1)
+            chosen = (torch.cdist(place, table).square() + weight * spent).argmin(1)
             bits += spent.gather(1, chosen[:, None]).squeeze(1)
             codes.append(chosen)
             reader.append(chosen.cpu())
         return torch.stack(codes, 1)
+
+
+def _read(codes: torch.Tensor, reader: CodeReader, bits: torch.Tensor) -> None:
+    """Adds to (B,) `bits` those of (B, n) codes of a level that are known."""
+    for column in codes.unbind(1):
+        bits -= reader.chances().to(bits).gather(1, column[:, None]).squeeze(1).clamp(min=1e-30).log2()
+        reader.append(column.cpu())
 
 
 def cautious(trade: RateDistortion, pixel_values: torch.Tensor, num_levels: int, order: str) -> RateDistortion:

@@ -98,7 +98,7 @@ class RateSweepConfig:
 
     def settings(self) -> dict[str, Any]:
         """What all models of the folder share."""
-        varying = {"output", "rate_weights", "test_split", "layout", "max_images"}
+        varying = {"output", "rate_weights"}
         return {key: value for key, value in asdict(self).items() if key not in varying}
 
 

@@ -1,23 +1,27 @@
 """The joint stage."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from tiny_adapters import adapted
-from tiny_chain import bundle_folder, pictures, shared_bundle
+from tiny_chain import bundle_folder, image_tokenizer, pictures, shared_bundle
 
 from pictogram.hub.errors import InputError
 from pictogram.lm.bundle import Bundle
-from pictogram.lm.train_joint import JointTrainingConfig, train_joint
+from pictogram.lm.train_joint import JointTrainingConfig, _rate_weight, train_joint
 from pictogram.tokenizer.checkpoints import MetricsLog
+from pictogram.tokenizer.config import ImageTokenizerConfig
+from pictogram.tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
+from pictogram.tokenizer.model import ImageTokenizer
 
 
 def config(output, **options):
-    given = {"rate_weight": 200.0, "num_steps": 4, "batch_size": 8, "log_every": 1, "checkpoint_every": 2}
-    return JointTrainingConfig(
-        from_bundle=str(bundle_folder()), data=str(pictures()), output=str(output), **(given | options)
-    )
+    given: dict[str, Any] = {"rate_weight": 200.0, "num_steps": 4, "batch_size": 8, "log_every": 1}
+    given |= {"from_bundle": str(bundle_folder()), "data": str(pictures()), "output": str(output)}
+    given |= {"checkpoint_every": 2} | options
+    return JointTrainingConfig(**given)
 
 
 def weights(bundle):
@@ -58,6 +62,45 @@ def test_a_killed_run_goes_on_with_equal_bytes(tmp_path, monkeypatch):
     assert all(torch.equal(tensor, again[name]) for name, tensor in weights(whole).items())
     logs = [MetricsLog.read(tmp_path / name / "metrics.jsonl") for name in ("whole", "killed")]
     assert logs[0] == logs[1]
+
+
+def test_a_tokenizer_with_a_rate_weight_keeps_it(tmp_path):
+    folder = rated_bundle(tmp_path / "rated")
+    before = Bundle.from_pretrained(folder).image_tokenizer
+    assert isinstance(before, ImageTokenizer)
+    with pytest.raises(InputError, match="own rate weight is 70 and stays so, got 200"):
+        train_joint(config(tmp_path / "joint", from_bundle=str(folder)))
+    after = train_joint(config(tmp_path / "joint", from_bundle=str(folder), rate_weight=0.0)).image_tokenizer
+    assert isinstance(after, ImageTokenizer)
+    assert after.config.rate_weight == 70
+    first, last = before.state_dict(), after.state_dict()
+    assert {name.split(".")[0] for name in first if not first[name].equal(last[name])} == {
+        "encoder",
+        "decoder",
+        "rate_model",
+    }
+
+
+def rated_bundle(folder):
+    """The tiny bundle around a tokenizer that weighs bits."""
+    settings = image_tokenizer().config.to_dict() | {"rate_weight": 70.0}
+    tokenizer = ImageTokenizer(ImageTokenizerConfig.from_dict(settings))
+    tokenizer.load_state_dict(image_tokenizer().state_dict(), strict=False)
+    bundle = shared_bundle("level")
+    vocabulary = replace(
+        bundle.vocabulary,
+        codes_fingerprint=codes_fingerprint(tokenizer, bundle.image_processor),
+        decoder_fingerprint=decoder_fingerprint(tokenizer),
+    )
+    replace(bundle, image_tokenizer=tokenizer, vocabulary=vocabulary).save_pretrained(folder)
+    return folder
+
+
+def test_codebooks_that_learn_by_gradient_would_not_stay():
+    settings = image_tokenizer().config.to_dict() | {"quantizer": "l2"}
+    other = replace(shared_bundle("level"), image_tokenizer=ImageTokenizer(ImageTokenizerConfig.from_dict(settings)))
+    with pytest.raises(InputError, match="needs quantizer ema; this one has l2"):
+        _rate_weight(JointTrainingConfig(rate_weight=1.0), other)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
+import torch
 from tiny_pictures import smooth_pictures
 
-from pictogram import InputError
 from pictogram.pipelines.curve_baselines import LAYOUTS, baselines, quick
 from pictogram.pipelines.curve_pictures import Pictures
 
@@ -26,6 +26,11 @@ def test_full_settings_name_every_block_and_codebook():
     assert len({*names}) == len(names) == 8
 
 
-def test_patches_that_do_not_tile():
-    with pytest.raises(InputError, match=r"no patch of .* tiles pictures of 10x10"):
-        list(baselines(sets(10), quick(LAYOUTS["aligned"])))
+def test_what_pictures_do_not_allow_is_left_out():
+    names = [job.name for job in baselines(sets(10), LAYOUTS["aligned"])]
+    assert names == ["klt 10x10", "patch vq 2x2 64", "patch vq 2x2 256"]
+    large = Pictures(*torch.zeros(2, 1, 64, 64, 3))
+    found = {layout: [job.name for job in baselines(large, LAYOUTS[layout])] for layout in LAYOUTS}
+    assert not [name for name in found["aligned"] if name.startswith("klt")]
+    assert [name for name in found["crops"] if name.startswith("klt")] == ["klt 8x8", "klt 16x16", "klt 32x32"]
+    assert [job.name for job in baselines(sets(28), LAYOUTS["crops"])][:1] == ["patch vq 4x4 64"]

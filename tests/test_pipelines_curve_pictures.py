@@ -5,7 +5,15 @@ from PIL import Image
 from tiny_pictures import picture, smooth_folder
 
 from pictogram import InputError
-from pictogram.pipelines.curve_pictures import Pictures, load_pictures, plain_mode, stack, tensors, to_tensor
+from pictogram.pipelines.curve_pictures import (
+    Pictures,
+    common_mode,
+    load_pictures,
+    plain_mode,
+    stack,
+    tensors,
+    to_tensor,
+)
 
 
 def test_grey_pictures_have_one_channel(tmp_path):
@@ -28,7 +36,7 @@ def test_sizes_that_differ():
     images = [picture(0, (4, 6)), picture(1, (5, 6))]
     with pytest.raises(InputError, match=r"one size, got \(height, width\) \[\(6, 4\), \(6, 5\)\]"):
         stack(images)
-    assert [tuple(tensor.shape) for tensor in tensors(images)] == [(6, 4, 3), (6, 5, 3)]
+    assert [tuple(tensor.shape) for tensor in tensors(images, "RGB")] == [(6, 4, 3), (6, 5, 3)]
 
 
 def test_what_has_no_colours_is_grey():
@@ -36,3 +44,10 @@ def test_what_has_no_colours_is_grey():
     assert plain_mode(grey.convert("RGB")).mode == "L" and plain_mode(grey).mode == "L"
     assert plain_mode(picture(0)).mode == "RGB"
     assert to_tensor(grey).shape == (8, 8, 1)
+
+
+def test_grey_ones_among_coloured_ones_of_other_sizes_have_three_channels():
+    images = [picture(0, (4, 6)).convert("L"), picture(1, (5, 6))]
+    assert common_mode(images) == "RGB" and common_mode(images[:1]) == "L"
+    assert [tensor.shape[-1] for tensor in tensors(images, common_mode(images))] == [3, 3]
+    assert tensors(images[:1], "L")[0].shape == (6, 4, 1)

@@ -23,7 +23,9 @@ def test_one_tensor_or_one_by_one_is_the_same():
 def test_every_picture_counts_once_whatever_its_size():
     originals = [torch.zeros(size, size, 1) for size in (20, 11)]
     decoded = [original + offset for original, offset in zip(originals, (1, 3), strict=True)]
-    assert picture_quality(originals, decoded).psnr == pytest.approx(10 * torch.tensor(255**2 / 5).log10().item())
+    found = picture_quality(originals, decoded)
+    assert found.psnr == pytest.approx(10 * torch.tensor(255**2 / 5).log10().item())
+    assert found.squared_error == pytest.approx((20 * 20 * 1 + 11 * 11 * 9) / 2)
 
 
 def test_all_originals_are_compared():

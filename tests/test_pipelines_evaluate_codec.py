@@ -1,11 +1,12 @@
 import dataclasses
 import json
+import shutil
 from typing import Any
 
 import pytest
 from PIL import Image
 from tiny_chain import bundle_folder, pictures
-from tiny_pictures import picture
+from tiny_pictures import damaged_folder, picture, smooth_folder
 
 from pictogram.hub.errors import InputError
 from pictogram.pipelines import evaluate_codec as module
@@ -24,15 +25,10 @@ def few_qualities(monkeypatch):
 
 
 def evaluation(**options) -> CodecEvaluation:
-    given: dict[str, Any] = {
-        "data": str(pictures()),
-        "split": "train",
-        "rate_weights": [30.0],
-        "max_images": 12,
-        "max_files": 3,
-    }
-    few: dict[str, Any] = {"baselines": quick(LAYOUTS["crops"])}
-    return CodecEvaluation(models=[str(bundle_folder())], **(given | few | options))
+    given: dict[str, Any] = {"data": str(pictures()), "split": "train", "rate_weights": [30.0], "max_images": 12}
+    given |= {"models": [str(bundle_folder())], "max_files": 3, "baselines": quick(LAYOUTS["crops"])}
+    given |= options
+    return CodecEvaluation(**given)
 
 
 def test_all_curves_and_tables(tmp_path):
@@ -80,13 +76,63 @@ def test_another_choice_of_pictures_needs_another_folder(tmp_path):
         evaluate_codec(evaluation(reference_split="", max_images=5), tmp_path)
 
 
+def test_a_model_under_two_names_and_moved(tmp_path):
+    """What was measured is known by its weights, and told by the name at hand."""
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle_folder(), copy)
+    both = [str(bundle_folder()), str(copy)]
+    report = evaluate_codec(evaluation(models=[both[0]], reference_split=""), tmp_path / "codec")
+    again = evaluate_codec(evaluation(models=[*both, both[0]], reference_split=""), tmp_path / "codec")
+    assert [*again["costs"]] == both
+    assert again["costs"][both[0]] == again["costs"][both[1]] == report["costs"][both[0]]
+    moved = evaluate_codec(evaluation(models=both[1:], reference_split=""), tmp_path / "codec")
+    assert [*moved["costs"]] == both[1:]
+
+
+def test_other_pictures_under_the_same_name_need_another_folder(tmp_path):
+    folder = tmp_path / "data"
+    for seed in (0, 5):
+        folder.mkdir(exist_ok=True)
+        for number in range(3):
+            picture(number + seed, (16, 16)).save(folder / f"{number}.png")
+        if not seed:
+            evaluate_codec(evaluation(data=str(folder), reference_split=""), tmp_path / "codec")
+    with pytest.raises(InputError, match="give another folder"):
+        evaluate_codec(evaluation(data=str(folder), reference_split=""), tmp_path / "codec")
+
+
+def test_another_reference_is_measured_anew(tmp_path):
+    smooth_folder(tmp_path / "data", 16)
+    curves = []
+    for split in ("train", "test"):
+        what = evaluation(data=str(tmp_path / "data"), split="test", reference_split=split)
+        curves.append(evaluate_codec(what, tmp_path / "codec")["curves"]["klt"])
+    assert curves[0] != curves[1]
+
+
+def test_a_missing_reference_is_known_before_the_work(tmp_path, monkeypatch):
+    smooth_folder(tmp_path / "data", 16)
+    monkeypatch.setattr(module, "codec_point", None)
+    with pytest.raises(InputError, match="nowhere"):
+        evaluate_codec(
+            evaluation(data=str(tmp_path / "data"), split="test", reference_split="nowhere"), tmp_path / "codec"
+        )
+
+
+def test_unreadable_pictures_are_listed(tmp_path):
+    report = evaluate_codec(evaluation(data=damaged_folder(tmp_path), reference_split=""), tmp_path / "codec")
+    assert len(report["failures"]) >= 4
+    assert report["protocol"]["num_images"] >= 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"models": []}, "at least one bundle"),
         ({"layout": "round"}, "layout must be one of aligned, crops, got 'round'"),
         ({"rate_weights": [-1.0]}, "rate weights must be 0 or more"),
-        ({"against": {"pictogram": ["x"]}}, "name of the models' own curve"),
+        ({"against": {"pictogram": ["x"]}}, "'pictogram' is the name of another curve"),
+        ({"against": {"webp sheet": ["x"]}}, "'webp sheet' is the name of another curve"),
         ({"max_files": 0}, "max_files must be at least 1"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_model import ema_codebooks, make, pictures
 
-from pictogram.tokenizer.distortion_scales import chosen_scales, distortion_scales
+from pictogram.tokenizer.distortion_scales import measured_scales
 from pictogram.tokenizer.rate_warmup import weigh_rate
 from pictogram.tokenizer.training_config import TokenizerTrainingConfig
 
@@ -28,20 +28,14 @@ def test_codes_are_revived_while_it_grows():
     assert {book.revival_threshold for book in ema_codebooks(weighed(51))} == {0.0}
 
 
-def measured(model: Any, step: int, warmth: float) -> list[float]:
-    model.rate_model.warmth = warmth
-    apart, together = distortion_scales(model, pictures(20), 3, seed=step), chosen_scales(model, pictures(20), 3)
-    return [*map(max, apart, together)]
-
-
 def test_errors_are_weighed_now_and_then():
     model = weighed(0)
-    first = measured(make(rate_weight=1.0), 0, 1 / 2500)
+    first = measured_scales(make(rate_weight=1.0), pictures(20), 0).tolist()
     assert model.rate_model.scales.tolist() == pytest.approx(first)
     weighed(1, model)
     assert model.rate_model.scales.tolist() == pytest.approx(first)
     model.rate_model.scales.copy_(torch.tensor(first))
-    then = measured(model, 50, 1.0)
+    then = measured_scales(model, pictures(20), 50).tolist()
     model.rate_model.scales.copy_(torch.tensor(first))
     weighed(50, model)
     expected = [old + 0.2 * (new - old) for old, new in zip(first, then, strict=True)]

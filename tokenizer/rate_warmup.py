@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 
-from .distortion_scales import chosen_scales, distortion_scales
+from .distortion_scales import measured_scales
 from .ema_codebook import EMACodebook
 from .model import ImageTokenizer
 from .training_config import TokenizerTrainingConfig
@@ -45,9 +45,5 @@ def weigh_rate(
         for codebook in model.codebooks:
             cast(EMACodebook, codebook).revival_threshold = 0.0
     if step % _STEPS_BETWEEN == 0:
-        some, num_levels = pictures(), model.config.num_levels
-        apart = distortion_scales(model, some, num_levels, seed=config.seed + step)
-        # Where bits change few codes as yet there is nothing to measure, and errors cost at least what they do apart.
-        together = chosen_scales(model, some, num_levels)
-        measured = torch.tensor([*map(max, apart, together)], device=rate_model.scales.device)
+        measured = measured_scales(model, pictures(), config.seed + step).to(rate_model.scales)
         rate_model.scales.lerp_(measured, 1.0 if step == 0 else _SHARE_OF_NEW)
