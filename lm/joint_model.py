@@ -10,10 +10,10 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import ModelOutput
 
-from ..tokenizer.distortion_scales import measured_scales
+from ..tokenizer.distortion_scales import SIDE_BY_SIDE, distortion_scales
 from ..tokenizer.interface import ImageCodes
 from ..tokenizer.model import ImageTokenizer
-from ..tokenizer.rate_model import soft_bits, squared_error_unit
+from ..tokenizer.rate_model import SOFT_SHARE, soft_bits, squared_error_unit
 from .costs import token_nats
 from .documents import images_to_ids, text_to_image_prompt
 from .order import unflatten
@@ -65,7 +65,7 @@ class JointModel(nn.Module):
         self._end = [vocabulary.image_end_id, vocabulary.eos_id]
         self.register_buffer("scales", torch.zeros(len(self.grids)))
         self.scales: torch.Tensor
-        """(L,) squared pixel error per squared latent error; see `measured_scales`. 0: not measured yet."""
+        """(L,) squared pixel error per squared latent error; see `distortion_scales`. 0: not measured yet."""
 
     def forward(self, pixel_values: torch.Tensor, prefix_counts: torch.Tensor | None = None) -> JointOutput:
         """The loss of a batch.
@@ -85,7 +85,7 @@ class JointModel(nn.Module):
         ]).sum()  # fmt: skip
         chosen = [bits.gather(1, codes.reshape(-1, 1)).sum() for bits, codes in zip(levels, output.codes, strict=True)]
         return JointOutput(
-            loss=output.loss + self.rate_weight * squared_error_unit(pixel_values) * expected + nats,
+            loss=output.loss + SOFT_SHARE * self.rate_weight * squared_error_unit(pixel_values) * expected + nats,
             distortion=output.distortion.detach(),
             rate=torch.stack(chosen).sum() / len(pixel_values),
             expected_rate=expected.detach(),
@@ -93,7 +93,8 @@ class JointModel(nn.Module):
 
     def weigh(self, pixel_values: torch.Tensor, seed: int) -> None:
         """Measures the scales on (B, C, H, W) pictures, and moves those known towards them."""
-        measured = measured_scales(self.tokenizer, pixel_values, seed).to(self.scales)
+        found = distortion_scales(self.tokenizer, pixel_values, len(self.grids), seed=seed)
+        measured = SIDE_BY_SIDE * torch.tensor(found, device=self.scales.device)
         self.scales.lerp_(measured, _SHARE_OF_NEW if bool(self.scales.any()) else 1.0)
 
     def _documents(self, codes: ImageCodes) -> torch.Tensor:

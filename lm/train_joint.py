@@ -131,16 +131,14 @@ class _Trainer:
         assert isinstance(bundle.image_tokenizer, ImageTokenizer)
         model = JointModel(bundle.image_tokenizer, bundle.prior, bundle.vocabulary, weight)
         model = model.to(self.accelerator.device).train()
-        options = {"weight_decay": 0.01}
-        optimizers = [
-            *tokenizer_optimizers.build_optimizers(
-                model.tokenizer, "adamw", learning_rate=config.learning_rate, **options
-            ),
-            *build_optimizers(model.prior, "muon", learning_rate=config.prior_learning_rate, **options),
-        ]
-        self.rates = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups[:1]]
+        rates, decay = (config.learning_rate, config.prior_learning_rate), _WEIGHT_DECAY
+        of_tokenizer = tokenizer_optimizers.build_optimizers(
+            model.tokenizer, "adamw", learning_rate=rates[0], weight_decay=decay
+        )
+        of_prior = build_optimizers(model.prior, "muon", learning_rate=rates[1], weight_decay=decay)
+        self.rates = [rates[0]] * len(of_tokenizer) + [rates[1]] * len(of_prior)
         self.share = process_slice(config.batch_size, self.accelerator.process_index, self.accelerator.num_processes)
-        self.model, *self.optimizers = self.accelerator.prepare(model, *optimizers)
+        self.model, *self.optimizers = self.accelerator.prepare(model, *of_tokenizer, *of_prior)
         if self.accelerator.is_main_process:
             folder.open()
 

@@ -204,7 +204,7 @@ def evaluate_codec_command(
 ) -> None:
     """Bytes of real files against PSNR and SSIM, beside standard files and codecs without a network.
 
-    Example: pictogram evaluate codec --data zalando-datasets/fashion_mnist --lambdas 0,100,200 --out codec
+    Example: pictogram evaluate codec --data zalando-datasets/fashion_mnist --lambdas 0,300,600 --out codec
     """
     what = CodecEvaluation(
         models=model or ["bundle"],

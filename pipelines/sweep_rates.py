@@ -36,7 +36,7 @@ class RateSweepConfig:
     test_split: str = option("test", "Split to measure on.")
     preset: str = option("emoji32", "Recipe of the image tokenizers.", one_of=PRESETS)
     rate_weights: str = option(
-        "0,100,200,400,800", "Squared errors that a bit is worth, with commas; each gets models of its own."
+        "0,300,600,1200,2400", "Squared errors that a bit is worth, with commas; each gets models of its own."
     )
     tokenizer_steps: int = option(2000, "Training steps of each image tokenizer.", at_least=1)
     prior_size: str = option("small", "Size of each prior.", one_of=PRIOR_SIZES)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_model import ema_codebooks, make, pictures
 
-from pictogram.tokenizer.distortion_scales import measured_scales
+from pictogram.tokenizer.distortion_scales import distortion_scales
 from pictogram.tokenizer.rate_warmup import weigh_rate
 from pictogram.tokenizer.training_config import TokenizerTrainingConfig
 
@@ -30,15 +30,13 @@ def test_codes_are_revived_while_it_grows():
 
 def test_errors_are_weighed_now_and_then():
     model = weighed(0)
-    first = measured_scales(make(rate_weight=1.0), pictures(20), 0).tolist()
-    assert model.rate_model.scales.tolist() == pytest.approx(first)
+    first = distortion_scales(model, pictures(20), 3, seed=0)
+    assert model.rate_model.scales.tolist() == pytest.approx([3 * scale for scale in first])
     weighed(1, model)
-    assert model.rate_model.scales.tolist() == pytest.approx(first)
-    model.rate_model.scales.copy_(torch.tensor(first))
-    then = measured_scales(model, pictures(20), 50).tolist()
-    model.rate_model.scales.copy_(torch.tensor(first))
+    assert model.rate_model.scales.tolist() == pytest.approx([3 * scale for scale in first])
     weighed(50, model)
-    expected = [old + 0.2 * (new - old) for old, new in zip(first, then, strict=True)]
+    then = distortion_scales(model, pictures(20), 3, seed=50)
+    expected = [3 * (old + 0.2 * (new - old)) for old, new in zip(first, then, strict=True)]
     assert model.rate_model.scales.tolist() == pytest.approx(expected)
 
 

@@ -29,7 +29,7 @@ from .layers import ChannelNorm, Pointwise, cached_parts
 from .networks import Decoder, Encoder
 from .quantizer import LevelRateTerms, Quantized, Quantizer
 from .quantizers import build_quantizer
-from .rate_model import RateModel, soft_bits, squared_error_unit
+from .rate_model import SOFT_SHARE, RateModel, soft_bits, squared_error_unit
 
 _CACHED_PIXELS = 1 << 17
 """Pixels encoded at once on a CPU."""
@@ -145,7 +145,7 @@ class ImageTokenizer(PreTrainedModel):
             num_codes = sum(level.indices[0].numel() for level in levels)
             if expect_bits:
                 soft = torch.stack([term.soft_bits for term in terms]).sum()
-                loss = loss + self._rate_weight() * squared_error_unit(pixel_values) * soft
+                loss = loss + SOFT_SHARE * self._rate_weight() * squared_error_unit(pixel_values) * soft
             loss = loss + rate * (math.log(2) / num_codes)
         return ImageTokenizerOutput(
             loss=loss,

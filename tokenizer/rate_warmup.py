@@ -7,7 +7,7 @@ from typing import cast
 
 import torch
 
-from .distortion_scales import measured_scales
+from .distortion_scales import SIDE_BY_SIDE, distortion_scales
 from .ema_codebook import EMACodebook
 from .model import ImageTokenizer
 from .training_config import TokenizerTrainingConfig
@@ -45,5 +45,6 @@ def weigh_rate(
         for codebook in model.codebooks:
             cast(EMACodebook, codebook).revival_threshold = 0.0
     if step % _STEPS_BETWEEN == 0:
-        measured = measured_scales(model, pictures(), config.seed + step).to(rate_model.scales)
+        found = distortion_scales(model, pictures(), model.config.num_levels, seed=config.seed + step)
+        measured = SIDE_BY_SIDE * torch.tensor(found, device=rate_model.scales.device)
         rate_model.scales.lerp_(measured, 1.0 if step == 0 else _SHARE_OF_NEW)
