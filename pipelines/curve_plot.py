@@ -10,6 +10,9 @@ from typing import Any
 from ..hub.errors import InputError
 from .curve_points import Point
 
+_LINES = {"file": ":", "static": "--"}
+"""Of the curves of one codec, by the last word of their names."""
+
 
 def check_plotting() -> None:
     """Raises InputError where matplotlib is not installed, before work is done in vain."""
@@ -32,6 +35,8 @@ def plot_curves(curves: Mapping[str, Sequence[Point]], path: Path, emphasised: S
     from matplotlib.figure import Figure
 
     known = {name: [point for point in points if point.bytes > 0] for name, points in curves.items()}
+    codecs = dict.fromkeys(map(_codec, curves))
+    colours = {codec: f"C{number % 10}" for number, codec in enumerate(codecs)}
     has_ssim = any(point.ssim is not None for points in known.values() for point in points)
     figure = Figure(figsize=(15 if has_ssim else 8, 6), layout="constrained")
     measures = {"psnr": "PSNR in dB"} | ({"ssim": "SSIM"} if has_ssim else {})
@@ -39,10 +44,16 @@ def plot_curves(curves: Mapping[str, Sequence[Point]], path: Path, emphasised: S
         axes = figure.add_subplot(1, len(measures), place, xscale="log", xlabel="bytes per picture", ylabel=label)
         for name, points in known.items():
             pairs = [(point.bytes, getattr(point, measure)) for point in points if getattr(point, measure) is not None]
-            style: dict[str, Any] = (
-                {"marker": "*", "linewidth": 2.5, "zorder": 3} if name in emphasised else {"marker": "."}
-            )
+            style: dict[str, Any] = {"marker": ".", "color": colours[_codec(name)]}
+            style["linestyle"] = _LINES.get(name.split()[-1], "-")
+            if name in emphasised:
+                style |= {"marker": "*", "linewidth": 2.5, "zorder": 3}
             axes.plot([pair[0] for pair in pairs], [pair[1] for pair in pairs], label=name, **style)
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize="small")
     figure.savefig(path, dpi=120)
+
+
+def _codec(name: str) -> str:
+    """What curves of one colour share: "webp" of "webp sheet"."""
+    return " ".join(word for word in name.split() if word not in ("file", "sheet", "static", "less", "header"))
