@@ -89,4 +89,5 @@ def stack(images: Sequence[Image.Image]) -> torch.Tensor:
     sizes = sorted({(image.height, image.width) for image in images})
     if len(sizes) != 1:
         raise InputError(f"expected pictures of one size, got (height, width) {sizes[:4]}")
-    return torch.stack([to_tensor(image.convert(common_mode(images))) for image in images])
+    mode = common_mode(images)
+    return torch.stack([to_tensor(image.convert(mode)) for image in images])

@@ -51,3 +51,21 @@ def test_grey_ones_among_coloured_ones_of_other_sizes_have_three_channels():
     assert common_mode(images) == "RGB" and common_mode(images[:1]) == "L"
     assert [tensor.shape[-1] for tensor in tensors(images, common_mode(images))] == [3, 3]
     assert tensors(images[:1], "L")[0].shape == (6, 4, 1)
+
+
+def test_the_mode_is_found_once():
+    """60,000 pictures to learn from are usual: looking at all of them for each would take hours."""
+
+    class Counted(Image.Image):
+        looks = 0
+
+        @property
+        def mode(self):
+            Counted.looks += 1
+            return "L"
+
+    images = [Image.new("L", (2, 2)) for _ in range(40)]
+    for image in images:
+        image.__class__ = Counted
+    stack(images)
+    assert Counted.looks < 40 * 20
