@@ -7,7 +7,7 @@ from ..lm import train as train_lm
 from ..tokenizer import import_tokenizer, train_patches
 from ..tokenizer import train as train_tokenizer
 from ..tokenizer.command_line import command, new_app, run_app
-from . import compress_commands, demo, evaluate_commands, push, serve, sweep_rates, tokenize
+from . import compress_commands, demo, evaluate_commands, push, serve, sweep_rates, symbols_commands, tokenize
 from .demo_report import summarise
 from .draw_commands import caption, complete, generate
 
@@ -42,6 +42,7 @@ app.command("decompress")(compress_commands.decompress)
 app.command("info")(compress_commands.info)
 app.command("count-codes")(compress_commands.count_codes)
 app.add_typer(evaluate_commands.app, name="evaluate")
+app.add_typer(symbols_commands.app, name="symbols")
 
 
 def main() -> None:

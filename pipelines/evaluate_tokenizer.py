@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,25 +17,18 @@ from ..tokenizer.devices import default_device
 from ..tokenizer.feature_space import THUMBNAIL, load_feature_space
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
-from ..tokenizer.images import Failure, find_unreadable, load_image_source
 from ..tokenizer.loading import LoadedImageTokenizer, load_image_tokenizer
 from ..tokenizer.pictures import reconstruction_grid, save_picture
 from ..tokenizer.pixel_dataset import PixelDataset
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.report import Reference, report_on_tokenizer
 from ..tokenizer.speed import measure_speed
+from .picture_sample import PictureSample, picture_sample
 
 NO_FEATURES = "none"
 
 _SEED = 0
 _NUM_EXAMPLES = 8
-
-
-@dataclass(frozen=True)
-class _Pictures:
-    split: str
-    dataset: PixelDataset
-    failures: list[Failure]
 
 
 def evaluate_image_tokenizer(
@@ -75,10 +68,10 @@ def evaluate_image_tokenizer(
     feature_space = None if features == NO_FEATURES else load_feature_space(features)
     loaded = load_image_tokenizer(model)
     loaded.model.to(default_device())
-    measured = _open(data, split, loaded.processor, max_images)
+    measured = picture_sample(data, split, loaded.processor, max_images)
     # A single file is read whole whatever the split, so its "other" split would be the same pictures again.
     is_same = reference_split == split or Path(data).expanduser().is_file()
-    reference = None if is_same else _open(data, reference_split, loaded.processor, max_images)
+    reference = None if is_same else picture_sample(data, reference_split, loaded.processor, max_images)
     if picture is not None:
         save_picture(_examples(loaded, measured.dataset), picture)
     total = len(measured.dataset) + (len(reference.dataset) if reference else 0)
@@ -93,23 +86,12 @@ def evaluate_image_tokenizer(
             progress=advance,
         )
     first = measured.dataset.pixels(range(min(batch_size, len(measured.dataset))))
-    failures = measured.failures + (reference.failures if reference else [])
+    failures = measured.listed + (reference.listed if reference else [])
     return report.to_dict() | {
         "seconds_per_image": asdict(measure_speed(loaded.model, first)),
         "protocol": _protocol(loaded, data, measured, reference, max_images, batch_size),
-        "failures": [f"{failure.key} ({failure.reason})" for failure in failures],
+        "failures": failures,
     }
-
-
-def _open(data: str, split: str, processor: ImageTokenizerImageProcessorPil, max_images: int | None) -> _Pictures:
-    """The readable pictures among at most `max_images` of a split, in the split's order."""
-    source = load_image_source(data, split)
-    if max_images is not None and max_images < len(source):
-        order = torch.randperm(len(source), generator=derived_generator(_SEED, "evaluate"))
-        source = source.select(sorted(order[:max_images].tolist()))
-    with progress_bar("read", len(source)) as advance:
-        failures = find_unreadable(source, advance)
-    return _Pictures(split, PixelDataset(source.without(failures), processor), failures)
 
 
 def _examples(loaded: LoadedImageTokenizer, dataset: PixelDataset) -> Image.Image:
@@ -121,8 +103,8 @@ def _examples(loaded: LoadedImageTokenizer, dataset: PixelDataset) -> Image.Imag
 def _protocol(
     loaded: LoadedImageTokenizer,
     data: str,
-    measured: _Pictures,
-    reference: _Pictures | None,
+    measured: PictureSample,
+    reference: PictureSample | None,
     max_images: int | None,
     batch_size: int,
 ) -> dict[str, str | int]:

@@ -2,6 +2,8 @@
 
 import contextlib
 import random
+import resource
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -21,6 +23,9 @@ FILES = {
     "static.picto": (NAMES, {"static": True}),
 }
 """What went in, and how."""
+
+MOST_MEMORY = 256 << 20
+"""Bytes that a damaged file may take, stated in docs/codec.md."""
 
 
 @cache
@@ -60,13 +65,20 @@ def test_a_hundred_thousand_files_that_nobody_wrote(name):
     tested, data, drawn = codec(), (FOLDER / name).read_bytes(), random.Random(name)
     expected = side_by_side(tested.decompress(data).images)
     others = [(FOLDER / other).read_bytes() for other in FILES]
-    survivors = 0
+    survivors, before = 0, peak_memory()
     for _ in range(25_000):
         with contextlib.suppress(InputError):
             result = tested.decompress(mutated(data, others, drawn))
             survivors += 1
             assert any(np.array_equal(side_by_side(result.images), each) for each in (expected, *known()))
     assert survivors < 12_500  # several last bytes may mean the same
+    assert peak_memory() - before < MOST_MEMORY
+
+
+def peak_memory() -> int:
+    """Bytes that this process has held at most so far."""
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 @cache

@@ -1,0 +1,87 @@
+"""`pictogram symbols`: what the codes of an image tokenizer stand for, and whether they stand for anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from ..tokenizer.command_line import new_app, print_result
+from .command_options import Json, Seed, Split
+from .symbol_clusters import ClusterEvaluation, evaluate_clusters
+from .symbol_illustration import illustrate
+
+app = new_app("Look at the symbols of an image tokenizer: do they cluster, what do they mean?")
+
+Tokenizers = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="Folder of an image tokenizer, or its name; again for tokenizers of other seeds."),
+]
+Data = Annotated[str, typer.Option(help='"embedded", a folder of images, parquet, or any `datasets` name.')]
+
+
+@app.command("clusters")
+def clusters_command(
+    model: Tokenizers = None,
+    data: Data = "embedded",
+    split: Split = "test",
+    num_clusters: Annotated[int, typer.Option(help="Clusters of k-means.")] = 10,
+    max_images: Annotated[int, typer.Option(help="Most pictures, drawn by the seed.")] = 10_000,
+    num_draws: Annotated[int, typer.Option(help="Draws of points, and of Gaussians like them.")] = 20,
+    points_per_draw: Annotated[int, typer.Option(help="Most points of a draw.")] = 2000,
+    seed: Seed = 0,
+    output: Annotated[
+        Path | None, typer.Option("--out", help="Folder for clusters.json and a t-SNE picture of each level.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """Whether the latents of each level cluster, beside one Gaussian with their mean and covariance.
+
+    Example: pictogram symbols clusters --model pictogram-demo/image-tokenizer --data embedded --out clusters
+    """
+    what = ClusterEvaluation(
+        models=model or ["image-tokenizer"],
+        data=data,
+        split=split,
+        num_clusters=num_clusters,
+        max_images=max_images,
+        num_draws=num_draws,
+        points_per_draw=points_per_draw,
+        seed=seed,
+    )
+    report = evaluate_clusters(what, output)
+    if output is not None:
+        illustrate(what, output)
+    if json_output:
+        print_result(report, json_output)
+    else:
+        print_clusters(report)
+
+
+def print_clusters(report: dict[str, Any]) -> None:
+    """Prints what `evaluate_clusters` returns, on standard output: a table and a verdict a level."""
+    console = Console()
+    for name, levels in report["models"].items():
+        for number, level in enumerate(levels):
+            title = f"{name}, level {number}, {level['codes_in_use']} codes in use: {level['verdict']}"
+            console.print(title, markup=False, highlight=False)
+            table = Table("statistic", "latents", "95 %", "Gaussian", "95 %", "z", box=SIMPLE_HEAD)
+            for statistic, value in level["statistics"].items():
+                table.add_row(
+                    statistic,
+                    f"{value['points']:.3f}",
+                    f"{value['low']:.3f} to {value['high']:.3f}",
+                    f"{value['gaussian']:.3f}",
+                    f"{value['gaussian_low']:.3f} to {value['gaussian_high']:.3f}",
+                    f"{value['z']:+.1f}",
+                )
+            console.print(table)
+            for reason in level["reasons"]:
+                console.print(f"- {reason}", markup=False, highlight=False)
+    for pair in report["agreement"]:
+        levels = ", ".join(f"{level['codes']:.2f} / {level['clusters']:.2f}" for level in pair["levels"])
+        console.print(f"{' and '.join(pair['models'])} agree, codes / clusters, level by level: {levels}", markup=False)
