@@ -2,31 +2,19 @@ import json
 import shutil
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from PIL import Image
 from tiny_adapters import adapted
 from tiny_chain import processor, tokenizer_folder
+from tiny_pictures import noise_in_two_classes
 
 from pictogram.hub.errors import InputError
-from pictogram.pipelines import symbol_illustration
 from pictogram.pipelines.symbol_clusters import ClusterEvaluation, evaluate_clusters, verdict
-from pictogram.pipelines.symbol_illustration import illustrate
 from pictogram.tokenizer.cluster_statistics import BesideGaussian
 
 
 @pytest.fixture(scope="module")
 def noise(tmp_path_factory) -> str:
-    """Sixty pictures of noise in two classes, and a file that is none."""
-    folder = tmp_path_factory.mktemp("noise")
-    drawn = np.random.default_rng(0)
-    for number in range(60):
-        target = folder / "test" / ("dark" if number % 2 else "bright")
-        target.mkdir(parents=True, exist_ok=True)
-        values = drawn.integers(0, 100, (16, 16, 3)) + 100 * (number % 2 == 0)
-        Image.fromarray(values.astype(np.uint8)).save(target / f"{number:02d}.png")
-    (folder / "test" / "dark" / "bad.png").write_text("no picture")
-    return str(folder)
+    return str(noise_in_two_classes(tmp_path_factory.mktemp("noise")))
 
 
 def asked(noise: str) -> ClusterEvaluation:
@@ -54,18 +42,6 @@ def test_a_tokenizer_agrees_with_itself_and_figures_repeat(noise, tmp_path):
     copy = shutil.copytree(tokenizer_folder(), tmp_path / "copy")
     twins = replace(asked(noise), models=[str(tokenizer_folder()), str(copy)])
     assert evaluate_clusters(twins)["agreement"][0]["levels"] == [{"codes": 1.0, "clusters": 1.0}] * 2
-
-
-def test_pictures_are_called_illustrations(noise, tmp_path):
-    paths = illustrate(asked(noise), tmp_path)
-    assert [path.name for path in paths] == ["tsne-0.png", "tsne-1.png"]
-    assert all(Image.open(path).size == (880, 880) for path in paths)
-
-
-def test_missing_packages_are_named(monkeypatch):
-    monkeypatch.setattr(symbol_illustration.importlib.util, "find_spec", lambda name: None if name == "sklearn" else 1)
-    with pytest.raises(InputError, match=r"needs scikit-learn: pip install 'pictogram\[report\]'"):
-        symbol_illustration.check_illustrating()
 
 
 def statistics(hopkins: float, silhouette: float, stability: float) -> dict[str, BesideGaussian]:

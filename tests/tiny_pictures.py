@@ -60,3 +60,15 @@ def smooth_folder(folder: Path, size: int = 8, channels: int = 1) -> Path:
         for index, pixels in enumerate(smooth_pictures(count, size, channels, seed)):
             Image.fromarray(pixels.squeeze(-1).numpy()).save(folder / split / f"{index:02d}.png")
     return folder
+
+
+def noise_in_two_classes(folder: Path, count: int = 60, size: int = 16) -> Path:
+    """A test split of noise, bright and dark by turns, and a file that is no picture."""
+    drawn = np.random.default_rng(0)
+    for number in range(count):
+        target = folder / "test" / ("dark" if number % 2 else "bright")
+        target.mkdir(parents=True, exist_ok=True)
+        values = drawn.integers(0, 100, (size, size, 3)) + 100 * (number % 2 == 0)
+        Image.fromarray(values.astype(np.uint8)).save(target / f"{number:02d}.png")
+    (folder / "test" / "dark" / "bad.png").write_text("no picture")
+    return folder
