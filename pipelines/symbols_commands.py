@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ..tokenizer.command_line import new_app, print_result
 from .command_options import Json, Seed, Split
+from .symbol_atlas import AtlasSettings, symbol_atlas
 from .symbol_clusters import ClusterEvaluation, evaluate_clusters
 from .symbol_illustration import illustrate
 
@@ -60,6 +61,40 @@ def clusters_command(
         print_result(report, json_output)
     else:
         print_clusters(report)
+
+
+@app.command("atlas")
+def atlas_command(
+    model: Annotated[
+        str, typer.Option(help="Image tokenizer, or a bundle, whose prior then says words as well; folder or name.")
+    ] = "image-tokenizer",
+    data: Data = "embedded",
+    split: Annotated[str, typer.Option(help="Split to look at.")] = "train",
+    max_images: Annotated[int, typer.Option(help="Most pictures, drawn by the seed.")] = 10_000,
+    max_symbols: Annotated[int, typer.Option(help="Most symbols of a level, the most used ones.")] = 1024,
+    num_examples: Annotated[int, typer.Option(help="Nearest pictures of a symbol.")] = 8,
+    num_swaps: Annotated[int, typer.Option(help="Symbols that take its place.")] = 3,
+    seed: Seed = 0,
+    output: Annotated[Path, typer.Option("--out", help="Folder for the page.")] = Path("atlas"),
+    json_output: Json = False,
+) -> None:
+    """One page with every symbol: what it decodes to, nearest pictures, words, neighbours, what it changes.
+
+    The folder is a static Space of the Hub as it is.
+
+    Example: pictogram symbols atlas --model pictogram-demo/bundle --data embedded --out atlas
+    """
+    settings = AtlasSettings(
+        model=model,
+        data=data,
+        split=split,
+        max_images=max_images,
+        max_symbols=max_symbols,
+        num_examples=num_examples,
+        num_swaps=num_swaps,
+        seed=seed,
+    )
+    print_result(symbol_atlas(settings, output), json_output)
 
 
 def print_clusters(report: dict[str, Any]) -> None:

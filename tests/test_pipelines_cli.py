@@ -40,6 +40,7 @@ COMMANDS = [
     ["evaluate", "captions"],
     ["evaluate", "names"],
     ["evaluate", "codec"],
+    ["symbols", "atlas"],
     ["symbols", "clusters"],
 ]
 
