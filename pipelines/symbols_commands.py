@@ -10,10 +10,13 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ..tokenizer.command_line import new_app, print_result
+from ..tokenizer.command_line import new_app, print_result, whole_numbers
 from .command_options import Json, Seed, Split
+from .curve_plot import check_plotting
+from .emergence_plot import plot_emergence
 from .symbol_atlas import AtlasSettings, symbol_atlas
 from .symbol_clusters import ClusterEvaluation, evaluate_clusters
+from .symbol_emergence import EmergenceEvaluation, evaluate_emergence
 from .symbol_illustration import illustrate
 
 app = new_app("Look at the symbols of an image tokenizer: do they cluster, what do they mean?")
@@ -95,6 +98,64 @@ def atlas_command(
         seed=seed,
     )
     print_result(symbol_atlas(settings, output), json_output)
+
+
+@app.command("emergence")
+def emergence_command(
+    model: Tokenizers = None,
+    data: Data = "embedded",
+    split: Split = "test",
+    reference_split: Annotated[
+        str, typer.Option(help="Split that k-means and the names of codes come from.")
+    ] = "train",
+    codebook_sizes: Annotated[str, typer.Option(help="K of the k-means, with commas.")] = "10,32,64,128,256,512",
+    max_images: Annotated[int | None, typer.Option(help="Most pictures of a split, drawn by the seed.")] = None,
+    num_seeds: Annotated[int, typer.Option(help="Runs of each k-means.")] = 3,
+    seed: Seed = 0,
+    output: Annotated[
+        Path | None, typer.Option("--out", help="Folder for emergence.json and a plot of information against bits.")
+    ] = None,
+    json_output: Json = False,
+) -> None:
+    """What the whole-image code tells of classes that nobody told it, beside k-means at as many codes.
+
+    Example: pictogram symbols emergence --model image-tokenizer --data zalando-datasets/fashion_mnist --out emergence
+    """
+    what = EmergenceEvaluation(
+        models=model or ["image-tokenizer"],
+        data=data,
+        split=split,
+        reference_split=reference_split,
+        codebook_sizes=whole_numbers("codebook_sizes", codebook_sizes),
+        max_images=max_images,
+        num_seeds=num_seeds,
+        seed=seed,
+    )
+    if output is not None:
+        check_plotting()
+    report = evaluate_emergence(what, output)
+    if output is not None:
+        plot_emergence(report, output / "emergence.png")
+    if json_output:
+        print_result(report, json_output)
+    else:
+        print_emergence(report)
+
+
+def print_emergence(report: dict[str, Any]) -> None:
+    """Prints what `evaluate_emergence` returns, on standard output: one line a method and size."""
+    columns = ["bits", "information", "held_out_information", "majority_vote", "nmi", "ari", "accuracy"]
+    table = Table("method", "K", "runs", *(name.replace("_", " ") for name in columns), box=SIMPLE_HEAD)
+    for entry in report["summary"]:
+        cells = [_with_spread(entry["mean"][name], entry["spread"][name]) for name in columns]
+        table.add_row(entry["method"], str(entry["codebook_size"]), str(entry["num_runs"]), *cells)
+    console = Console()
+    console.print(table)
+    console.print(f"the classes themselves take {report['class_entropy']:.2f} bits", highlight=False)
+
+
+def _with_spread(value: float, spread: float | None) -> str:
+    return f"{value:.3f}" if spread is None else f"{value:.3f} +- {spread:.3f}"
 
 
 def print_clusters(report: dict[str, Any]) -> None:

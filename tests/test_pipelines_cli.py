@@ -42,6 +42,7 @@ COMMANDS = [
     ["evaluate", "codec"],
     ["symbols", "atlas"],
     ["symbols", "clusters"],
+    ["symbols", "emergence"],
 ]
 
 

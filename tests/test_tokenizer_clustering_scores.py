@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from pictogram.tokenizer.clustering_scores import adjusted_rand_index, contingency_table, silhouette
+from pictogram.hub.errors import InputError
+from pictogram.tokenizer import clustering_scores
+from pictogram.tokenizer.clustering_scores import (
+    adjusted_rand_index,
+    clustering_accuracy,
+    contingency_table,
+    silhouette,
+)
 
 
 def test_the_silhouette_of_four_points_by_hand():
@@ -47,6 +54,19 @@ def test_the_rand_index_knows_no_names_and_averages_to_nothing():
     assert adjusted_rand_index(first, renamed) == pytest.approx(1)
     assert adjusted_rand_index(first, other) == pytest.approx(0, abs=0.005)
     assert adjusted_rand_index(torch.zeros(4), torch.zeros(4)) == 1
+
+
+def test_each_class_names_one_cluster_at_most():
+    clusters, classes = torch.tensor([0, 0, 0, 1, 1, 2]), torch.tensor([0, 0, 1, 0, 0, 1])
+    assert clustering_accuracy(clusters, classes) == pytest.approx(3 / 6)  # two of cluster 0 and cluster 2, or 1 and 0
+    assert clustering_accuracy(torch.arange(6), torch.zeros(6, dtype=torch.int64)) == pytest.approx(1 / 6)
+    assert clustering_accuracy(torch.tensor([2, 2, 0]), torch.tensor([0, 0, 1])) == 1
+
+
+def test_missing_scipy_is_named(monkeypatch):
+    monkeypatch.setattr(clustering_scores.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"needs scipy: pip install 'pictogram\[report\]'"):
+        clustering_accuracy(torch.zeros(2), torch.zeros(2))
 
 
 def test_pairs_are_counted():

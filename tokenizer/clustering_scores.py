@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 from torch.nn import functional as F
+
+from ..hub.errors import InputError
 
 _ROWS_AT_ONCE = 1024
 """Rows of a matrix of distances that are held together."""
@@ -52,6 +56,32 @@ def adjusted_rand_index(first: torch.Tensor, second: torch.Tensor) -> float:
     expected = first_pairs * second_pairs / max(_pairs(table.sum()), 1.0)
     most = (first_pairs + second_pairs) / 2
     return 1.0 if most == expected else (pairs - expected) / (most - expected)  # equal where there is nothing to tell
+
+
+def clustering_accuracy(clusters: torch.Tensor, classes: torch.Tensor) -> float:
+    """Share of things in the right class if each cluster stands for one class and each class for one cluster at most.
+
+    The best such naming is found by the Hungarian method (Kuhn 1955; as in Xie et al. 2016, arXiv:1511.06335). Clusters
+    beyond the number of classes stay without a name.
+
+    Args:
+        clusters: (N,) integers of 0 or more.
+        classes: (N,) integers of 0 or more.
+
+    Raises:
+        InputError: scipy is not installed.
+
+    Example:
+        >>> clustering_accuracy(torch.tensor([0, 0, 1, 1, 1]), torch.tensor([1, 1, 0, 0, 1]))
+        0.8
+    """
+    if importlib.util.find_spec("scipy") is None:
+        raise InputError("clustering accuracy needs scipy: pip install 'pictogram[report]'")
+    from scipy.optimize import linear_sum_assignment
+
+    table = contingency_table(clusters, classes)
+    rows, columns = linear_sum_assignment(table.numpy(), maximize=True)
+    return float(table[rows, columns].sum()) / len(classes)
 
 
 def contingency_table(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:

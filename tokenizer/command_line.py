@@ -96,6 +96,18 @@ def numbers(name: str, text: str) -> list[float]:
     return values
 
 
+def whole_numbers(name: str, text: str) -> list[int]:
+    """Entries of a comma-separated option as whole numbers.
+
+    Raises:
+        InputError: one is none.
+    """
+    values = numbers(name, text)
+    if any(value != int(value) for value in values):
+        raise InputError(f"{name} must be whole numbers, got {text!r}")
+    return [int(value) for value in values]
+
+
 def command(
     config_class: type[Config],
     run: Callable[[Config], dict[str, Any]],

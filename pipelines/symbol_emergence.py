@@ -1,0 +1,309 @@
+"""Do classes emerge in the whole-image code? What codes tell of classes against the bits they take, beside k-means.
+
+No method sees a class when it makes its codes. Labels of the reference pictures name the codes (majority vote,
+p(class | code)), labels of the measured pictures score the names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+
+from ..hub.errors import InputError
+from ..hub.files import write_json
+from ..tokenizer.clustering_scores import adjusted_rand_index, clustering_accuracy
+from ..tokenizer.code_statistics import entropy, measure_classes
+from ..tokenizer.images import ClassLabels
+from ..tokenizer.kmeans import kmeans
+from ..tokenizer.loading import load_image_tokenizer
+from ..tokenizer.model import ImageTokenizer
+from ..tokenizer.pixel_dataset import PixelDataset
+from ..tokenizer.principal_components import PrincipalComponents
+from ..tokenizer.progress import progress_bar
+from ..tokenizer.quantizer import nearest
+from ..tokenizer.reconstructions import row_batches
+from .bundle_pipeline import check_positive
+from .picture_sample import PictureSample, picture_sample
+
+OWN, LATENTS, FEATURES, PIXELS = (
+    "whole-image code",
+    "k-means of its latents",
+    "k-means of features",
+    "k-means of pixels",
+)
+
+_NUM_ITERATIONS = 30
+_NUM_COMPONENTS = 64
+"""Principal components that k-means of pixels and features sees."""
+
+
+@dataclass(frozen=True)
+class EmergenceEvaluation:
+    """What is measured.
+
+    Attributes:
+        models: image tokenizers with a whole-image code, for example of several seeds.
+        data: pictures with class labels, see `load_image_source`.
+        split: to score on.
+        reference_split: to learn k-means and names from.
+        codebook_sizes: K of the k-means; the whole-image codes have their own.
+        max_images: most pictures of a split, drawn by the seed; None takes all.
+        num_seeds: of each k-means.
+        seed: the first of them.
+    """
+
+    models: Sequence[str]
+    data: str
+    split: str = "test"
+    reference_split: str = "train"
+    codebook_sizes: Sequence[int] = (10, 32, 64, 128, 256, 512)
+    max_images: int | None = None
+    num_seeds: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise InputError("expected at least one image tokenizer, got none")
+        if not self.codebook_sizes or min(self.codebook_sizes) < 2:
+            raise InputError(f"codebook sizes must be at least 2, got {list(self.codebook_sizes)}")
+        check_positive("num_seeds", self.num_seeds)
+        if self.max_images is not None:
+            check_positive("max_images", self.max_images)
+
+
+@dataclass(frozen=True)
+class EmergencePoint:
+    """Codes of one method, one size and one seed.
+
+    Attributes:
+        method: how they were made.
+        model: of the tokenizer that was used; "" for pixels.
+        codebook_size: K.
+        bits: entropy of the codes of the measured pictures: what a code takes.
+        information: bits between code and class of the measured pictures; few pictures a code make it too high.
+        held_out_information: bits that p(class | code) of the reference pictures tells of the measured ones' classes,
+            class entropy less cross-entropy; never too high but by chance.
+        majority_vote: share of measured pictures in the class that is the most frequent one of their code in the
+            reference pictures.
+        nmi: information over the mean of the two entropies; compares at one K only.
+        ari: adjusted Rand index of codes and classes; compares at one K only.
+        accuracy: see `clustering_accuracy`; compares at one K only, and says most where K is the number of classes.
+    """
+
+    method: str
+    model: str
+    codebook_size: int
+    bits: float
+    information: float
+    held_out_information: float
+    majority_vote: float
+    nmi: float
+    ari: float
+    accuracy: float
+
+
+def evaluate_emergence(what: EmergenceEvaluation, output: Path | None = None) -> dict[str, Any]:
+    """Measures whole-image codes beside k-means of their latents, of features and of pixels.
+
+    Args:
+        what: is measured.
+        output: folder for `emergence.json`; None writes nothing.
+
+    Returns:
+        `points`, see `EmergencePoint`; `summary`: mean and spread over models and seeds for each method and K;
+        `class_entropy`, bits; `failures`; `protocol`.
+
+    Raises:
+        InputError: a tokenizer without a whole-image code or of another system, pictures without class labels, or other
+            classes in the two splits.
+    """
+    points: list[EmergencePoint] = []
+    sets: tuple[_Pictures, _Pictures] | None = None
+    for name in dict.fromkeys(what.models):
+        loaded = load_image_tokenizer(name)
+        model = loaded.model
+        if not isinstance(model, ImageTokenizer) or not model.config.has_image_level:
+            raise InputError(f"{name} has no whole-image code of pictogram's own, in which classes could emerge")
+        sets = _open(what, what.reference_split, loaded.processor), _open(what, what.split, loaded.processor)
+        _check_classes(*sets)
+        points += _own_points(what, name, model, *sets)
+    assert sets is not None
+    with progress_bar("pixels", what.num_seeds * len(what.codebook_sizes)) as advance:
+        points += _kmeans_points(what, PIXELS, "", [_flat(pictures.dataset) for pictures in sets], sets, advance)
+    report = {
+        "points": [asdict(point) for point in points],
+        "summary": _summary(points),
+        "class_entropy": entropy(torch.bincount(sets[1].classes)),
+        "failures": [failure for pictures in sets for failure in pictures.failures],
+        "protocol": {
+            "library": f"pictogram {version('pictogram')}, torch {version('torch')}",
+            **asdict(what),
+            "num_images": len(sets[1].classes),
+            "num_reference_images": len(sets[0].classes),
+            "class_column": sets[1].labels.column,
+            "kmeans": f"k-means++, {_NUM_ITERATIONS} steps, pixels and features on {_NUM_COMPONENTS} components",
+        },
+    }
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        write_json(output / "emergence.json", report)
+    return report
+
+
+@dataclass(frozen=True, eq=False)
+class _Pictures:
+    """Labelled pictures of a split: classes (N,) int64 of all rows of the dataset."""
+
+    dataset: PixelDataset
+    labels: ClassLabels
+    failures: list[str]
+
+    @property
+    def classes(self) -> torch.Tensor:
+        return self.labels.values
+
+
+def _open(what: EmergenceEvaluation, split: str, processor: Any) -> _Pictures:
+    sample: PictureSample = picture_sample(what.data, split, processor, what.max_images, what.seed)
+    source = sample.dataset.source
+    labels = source.class_labels()
+    if labels is None or not (labels.values >= 0).any():
+        raise InputError(f"split {split} of {what.data} has no class labels to compare codes with")
+    rows = (labels.values >= 0).nonzero().squeeze(1)
+    dataset = sample.dataset
+    if len(rows) < len(labels.values):
+        dataset = PixelDataset(source.select(rows.tolist()), processor)
+        labels = ClassLabels(labels.column, labels.names, labels.values[rows])
+    return _Pictures(dataset, labels, sample.listed)
+
+
+def _check_classes(reference: _Pictures, measured: _Pictures) -> None:
+    if reference.labels.names != measured.labels.names:
+        raise InputError(
+            f"both splits must have the same classes, got {len(reference.labels.names)} and "
+            f"{len(measured.labels.names)} names that differ"
+        )
+
+
+def _own_points(
+    what: EmergenceEvaluation, name: str, model: ImageTokenizer, reference: _Pictures, measured: _Pictures
+) -> Iterator[EmergencePoint]:
+    with progress_bar("codes", len(reference.dataset) + len(measured.dataset)) as advance:
+        views = [_views(model, pictures.dataset, advance) for pictures in (reference, measured)]
+    size, sets = model.config.codebook_sizes[0], (reference, measured)
+    yield _point(OWN, name, size, (views[0].codes, views[1].codes), sets)
+    kinds = {LATENTS: [view.latents for view in views], FEATURES: [view.features for view in views]}
+    with progress_bar("k-means", len(kinds) * what.num_seeds * len(what.codebook_sizes)) as advance:
+        for method, clouds in kinds.items():
+            yield from _kmeans_points(what, method, name, clouds, sets, advance)
+
+
+@dataclass(frozen=True, eq=False)
+class _Views:
+    """Codes (N,), latents (N, D) of the whole-image level, and features (N, F) of the coarsest grid of cells."""
+
+    codes: torch.Tensor
+    latents: torch.Tensor
+    features: torch.Tensor
+
+
+@torch.no_grad()
+def _views(model: ImageTokenizer, dataset: PixelDataset, advance: Callable[[int], None]) -> _Views:
+    parts: list[tuple[torch.Tensor, ...]] = []
+    for rows in row_batches(len(dataset), 64):
+        pixels = dataset.pixels(rows).to(model.device)
+        latents = model.encoding(pixels).next_latents()
+        codes = model.choose_codes(0, latents, None)
+        features = model.encoder.features(pixels)[1]
+        parts.append((codes.flatten().cpu(), latents.flatten(1).float().cpu(), features.flatten(1).float().cpu()))
+        advance(len(rows))
+    return _Views(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def _flat(dataset: PixelDataset) -> torch.Tensor:
+    """(N, C H W) pixels."""
+    return torch.cat([dataset.pixels(rows).flatten(1) for rows in row_batches(len(dataset), 1024)])
+
+
+def _kmeans_points(
+    what: EmergenceEvaluation,
+    method: str,
+    model: str,
+    clouds: Sequence[torch.Tensor],
+    sets: tuple[_Pictures, _Pictures],
+    advance: Callable[[int], None],
+) -> Iterator[EmergencePoint]:
+    """Learned from the first cloud, for both."""
+    if clouds[0].shape[1] > _NUM_COMPONENTS:
+        components = PrincipalComponents.of(clouds[0], _NUM_COMPONENTS)
+        clouds = [components.project(cloud) for cloud in clouds]
+    for size in what.codebook_sizes:
+        for seed in range(what.seed, what.seed + what.num_seeds):
+            centroids = kmeans(clouds[0], size, num_iterations=_NUM_ITERATIONS, seed=seed)
+            first, second = (nearest(cloud, centroids) for cloud in clouds)
+            yield _point(method, model, size, (first, second), sets)
+            advance(1)
+
+
+def _point(
+    method: str,
+    model: str,
+    size: int,
+    codes: tuple[torch.Tensor, torch.Tensor],
+    sets: tuple[_Pictures, _Pictures],
+) -> EmergencePoint:
+    reference, measured = sets
+    names = len(measured.labels.names)
+    found = measure_classes(codes[1], measured.classes, size, names, (codes[0], reference.classes))
+    assert found is not None and found.majority_vote is not None
+    return EmergencePoint(
+        method=method,
+        model=model,
+        codebook_size=size,
+        bits=entropy(torch.bincount(codes[1], minlength=size)),
+        information=found.mutual_information,
+        held_out_information=_held_out_information(codes, (reference.classes, measured.classes), size, names),
+        majority_vote=found.majority_vote,
+        nmi=found.nmi,
+        ari=adjusted_rand_index(codes[1], measured.classes),
+        accuracy=clustering_accuracy(codes[1], measured.classes),
+    )
+
+
+def _held_out_information(
+    codes: tuple[torch.Tensor, torch.Tensor], classes: tuple[torch.Tensor, torch.Tensor], size: int, names: int
+) -> float:
+    """Class entropy of the second set less what p(class | code) of the first, half a count added, spends on it."""
+    table = torch.bincount(codes[0] * names + classes[0], minlength=size * names).view(size, names).double() + 0.5
+    chances = table / table.sum(1, keepdim=True)
+    spent = -float(chances[codes[1], classes[1]].log2().mean())
+    return entropy(torch.bincount(classes[1], minlength=names)) - spent
+
+
+def _summary(points: Sequence[EmergencePoint]) -> list[dict[str, Any]]:
+    """One entry for each method and K: mean, and standard deviation over models and seeds where there are several."""
+    groups: dict[tuple[str, int], list[EmergencePoint]] = {}
+    for point in points:
+        groups.setdefault((point.method, point.codebook_size), []).append(point)
+    names = [name for name in asdict(points[0]) if name not in ("method", "model", "codebook_size")]
+    entries: list[dict[str, Any]] = []
+    for (method, size), group in groups.items():
+        values = {name: [getattr(point, name) for point in group] for name in names}
+        spread = {name: stdev(value) if len(value) > 1 else math.nan for name, value in values.items()}
+        entries.append(
+            {
+                "method": method,
+                "codebook_size": size,
+                "num_runs": len(group),
+                "mean": {name: mean(value) for name, value in values.items()},
+                "spread": {name: None if math.isnan(value) else value for name, value in spread.items()},
+            }
+        )
+    return entries
