@@ -20,7 +20,6 @@ from ..hub.errors import InputError
 from ..hub.files import write_json
 from ..tokenizer.clustering_scores import adjusted_rand_index, clustering_accuracy
 from ..tokenizer.code_statistics import entropy, measure_classes
-from ..tokenizer.images import ClassLabels
 from ..tokenizer.kmeans import kmeans
 from ..tokenizer.loading import load_image_tokenizer
 from ..tokenizer.model import ImageTokenizer
@@ -30,7 +29,7 @@ from ..tokenizer.progress import progress_bar
 from ..tokenizer.quantizer import nearest
 from ..tokenizer.reconstructions import row_batches
 from .bundle_pipeline import check_positive
-from .picture_sample import PictureSample, picture_sample
+from .labelled_pictures import LabelledPictures, check_same_classes, flat_pixels, labelled_pictures
 
 OWN, LATENTS, FEATURES, PIXELS = (
     "whole-image code",
@@ -125,18 +124,21 @@ def evaluate_emergence(what: EmergenceEvaluation, output: Path | None = None) ->
             classes in the two splits.
     """
     points: list[EmergencePoint] = []
-    sets: tuple[_Pictures, _Pictures] | None = None
+    sets: tuple[LabelledPictures, LabelledPictures] | None = None
     for name in dict.fromkeys(what.models):
         loaded = load_image_tokenizer(name)
         model = loaded.model
         if not isinstance(model, ImageTokenizer) or not model.config.has_image_level:
             raise InputError(f"{name} has no whole-image code of pictogram's own, in which classes could emerge")
-        sets = _open(what, what.reference_split, loaded.processor), _open(what, what.split, loaded.processor)
-        _check_classes(*sets)
+        sets = (
+            labelled_pictures(what.data, what.reference_split, loaded.processor, what.max_images, what.seed),
+            labelled_pictures(what.data, what.split, loaded.processor, what.max_images, what.seed),
+        )
+        check_same_classes(*sets)
         points += _own_points(what, name, model, *sets)
     assert sets is not None
     with progress_bar("pixels", what.num_seeds * len(what.codebook_sizes)) as advance:
-        points += _kmeans_points(what, PIXELS, "", [_flat(pictures.dataset) for pictures in sets], sets, advance)
+        points += _kmeans_points(what, PIXELS, "", [flat_pixels(pictures.dataset) for pictures in sets], sets, advance)
     report = {
         "points": [asdict(point) for point in points],
         "summary": _summary(points),
@@ -157,43 +159,8 @@ def evaluate_emergence(what: EmergenceEvaluation, output: Path | None = None) ->
     return report
 
 
-@dataclass(frozen=True, eq=False)
-class _Pictures:
-    """Labelled pictures of a split: classes (N,) int64 of all rows of the dataset."""
-
-    dataset: PixelDataset
-    labels: ClassLabels
-    failures: list[str]
-
-    @property
-    def classes(self) -> torch.Tensor:
-        return self.labels.values
-
-
-def _open(what: EmergenceEvaluation, split: str, processor: Any) -> _Pictures:
-    sample: PictureSample = picture_sample(what.data, split, processor, what.max_images, what.seed)
-    source = sample.dataset.source
-    labels = source.class_labels()
-    if labels is None or not (labels.values >= 0).any():
-        raise InputError(f"split {split} of {what.data} has no class labels to compare codes with")
-    rows = (labels.values >= 0).nonzero().squeeze(1)
-    dataset = sample.dataset
-    if len(rows) < len(labels.values):
-        dataset = PixelDataset(source.select(rows.tolist()), processor)
-        labels = ClassLabels(labels.column, labels.names, labels.values[rows])
-    return _Pictures(dataset, labels, sample.listed)
-
-
-def _check_classes(reference: _Pictures, measured: _Pictures) -> None:
-    if reference.labels.names != measured.labels.names:
-        raise InputError(
-            f"both splits must have the same classes, got {len(reference.labels.names)} and "
-            f"{len(measured.labels.names)} names that differ"
-        )
-
-
 def _own_points(
-    what: EmergenceEvaluation, name: str, model: ImageTokenizer, reference: _Pictures, measured: _Pictures
+    what: EmergenceEvaluation, name: str, model: ImageTokenizer, reference: LabelledPictures, measured: LabelledPictures
 ) -> Iterator[EmergencePoint]:
     with progress_bar("codes", len(reference.dataset) + len(measured.dataset)) as advance:
         views = [_views(model, pictures.dataset, advance) for pictures in (reference, measured)]
@@ -227,17 +194,12 @@ def _views(model: ImageTokenizer, dataset: PixelDataset, advance: Callable[[int]
     return _Views(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def _flat(dataset: PixelDataset) -> torch.Tensor:
-    """(N, C H W) pixels."""
-    return torch.cat([dataset.pixels(rows).flatten(1) for rows in row_batches(len(dataset), 1024)])
-
-
 def _kmeans_points(
     what: EmergenceEvaluation,
     method: str,
     model: str,
     clouds: Sequence[torch.Tensor],
-    sets: tuple[_Pictures, _Pictures],
+    sets: tuple[LabelledPictures, LabelledPictures],
     advance: Callable[[int], None],
 ) -> Iterator[EmergencePoint]:
     """Learned from the first cloud, for both."""
@@ -257,7 +219,7 @@ def _point(
     model: str,
     size: int,
     codes: tuple[torch.Tensor, torch.Tensor],
-    sets: tuple[_Pictures, _Pictures],
+    sets: tuple[LabelledPictures, LabelledPictures],
 ) -> EmergencePoint:
     reference, measured = sets
     names = len(measured.labels.names)

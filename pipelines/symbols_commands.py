@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ..tokenizer.command_line import new_app, print_result, whole_numbers
-from .command_options import Json, Seed, Split
+from .command_options import Json, Model, Seed, Split
 from .curve_plot import check_plotting
 from .emergence_plot import plot_emergence
 from .symbol_atlas import AtlasSettings, symbol_atlas
 from .symbol_clusters import ClusterEvaluation, evaluate_clusters
 from .symbol_emergence import EmergenceEvaluation, evaluate_emergence
 from .symbol_illustration import illustrate
+from .symbol_naming import NamingEvaluation, evaluate_naming
 
 app = new_app("Look at the symbols of an image tokenizer: do they cluster, what do they mean?")
 
@@ -140,6 +141,50 @@ def emergence_command(
         print_result(report, json_output)
     else:
         print_emergence(report)
+
+
+@app.command("names")
+def names_command(
+    model: Model = "bundle",
+    data: Data = "embedded",
+    split: Split = "test",
+    reference_split: Annotated[str, typer.Option(help="Split that holds the labelled pictures.")] = "train",
+    labels_per_class: Annotated[str, typer.Option(help="How many of them, with commas.")] = "1,5,20,100",
+    max_images: Annotated[int, typer.Option(help="Most pictures of a split, drawn by the seed.")] = 2000,
+    num_draws: Annotated[int, typer.Option(help="Draws of the labelled pictures.")] = 5,
+    seed: Seed = 0,
+    output: Annotated[Path | None, typer.Option("--out", help="Folder for naming.json.")] = None,
+    json_output: Json = False,
+) -> None:
+    """How few labelled pictures name the symbols that emerged without labels, beside k-means and linear probes.
+
+    Example: pictogram symbols names --model bundle --data zalando-datasets/fashion_mnist
+    """
+    what = NamingEvaluation(
+        model=model,
+        data=data,
+        split=split,
+        reference_split=reference_split,
+        labels_per_class=whole_numbers("labels_per_class", labels_per_class),
+        max_images=max_images,
+        num_draws=num_draws,
+        seed=seed,
+    )
+    report = evaluate_naming(what, output)
+    if json_output:
+        print_result(report, json_output)
+    else:
+        print_naming(report)
+
+
+def print_naming(report: dict[str, Any]) -> None:
+    """Prints what `evaluate_naming` returns, on standard output: a row a method, a column a number of labels."""
+    counts = [str(count) for count in report["protocol"]["labels_per_class"]]
+    table = Table("accuracy with so many labels a class", *counts, box=SIMPLE_HEAD)
+    for method in dict.fromkeys(entry["method"] for entry in report["summary"]):
+        entries = [entry for entry in report["summary"] if entry["method"] == method]
+        table.add_row(method, *(_with_spread(entry["accuracy"], entry["spread"]) for entry in entries))
+    Console().print(table)
 
 
 def print_emergence(report: dict[str, Any]) -> None:

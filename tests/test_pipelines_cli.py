@@ -43,6 +43,7 @@ COMMANDS = [
     ["symbols", "atlas"],
     ["symbols", "clusters"],
     ["symbols", "emergence"],
+    ["symbols", "names"],
 ]
 
 
