@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from transformers import DynamicCache, PreTrainedModel
 
 from ..hub.errors import InputError
+from .cache_keyword import cache_keyword
 from .fused_decoder import FusedDecoding
 from .fused_prior import FusedPrior
 from .static_decoder import StaticDecoding
@@ -88,7 +89,7 @@ class StockDecoding:
 
     def __init__(self, model: PreTrainedModel, input_ids: torch.Tensor, padding: torch.Tensor):
         self.model = model
-        self.cache = DynamicCache(config=model.config)
+        self.cache, self._cache_keyword = DynamicCache(config=model.config), cache_keyword(model)
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.mask = (torch.arange(input_ids.shape[1], device=padding.device) >= padding[:, None]).long()
         self._read(input_ids, (self.mask.cumsum(1) - 1).clamp(min=0), num_logits=1)
@@ -115,8 +116,8 @@ class StockDecoding:
             input_ids=input_ids,
             attention_mask=self.mask,
             position_ids=positions,
-            past_key_values=self.cache,
             use_cache=True,
+            **{self._cache_keyword: self.cache},
             **({"logits_to_keep": num_logits} if self._keeps_logits else {}),
         )
         self._logits = output.logits[:, -num_logits:]  # (B, M, V)

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
-from transformers import Cache, PreTrainedModel
+from transformers import Cache, DynamicCache, PreTrainedModel
 
 from ..hub.errors import InputError
+from .cache_keyword import cache_keyword
 from .grammar import DOCUMENT, KIND_LEVEL, KIND_TEXT, Grammar, Slots
 
 _LOGITS_AT_ONCE = 1 << 24
@@ -110,13 +111,15 @@ class TokenScorer:
         """
         if not prefixes.shape[1]:
             return None
-        output = self.model.base_model(input_ids=prefixes.to(self.model.device), use_cache=True)
-        output.past_key_values.batch_repeat_interleave(copies)
-        return output.past_key_values
+        cache = DynamicCache(config=self.model.config)
+        self._hidden(prefixes.to(self.model.device), cache)
+        cache.batch_repeat_interleave(copies)
+        return cache
 
     def _hidden(self, input_ids: torch.Tensor, prefix: Cache | None) -> torch.Tensor:
         """(B, T) ids -> (B, T, width). Padding stands on the right, where causal attention never sees it."""
-        output = self.model.base_model(input_ids=input_ids, past_key_values=prefix, use_cache=prefix is not None)
+        keys_and_values = {cache_keyword(self.model.base_model): prefix}
+        output = self.model.base_model(input_ids=input_ids, use_cache=prefix is not None, **keys_and_values)
         return output.last_hidden_state.to(self._type)
 
     def _legal_nats(
