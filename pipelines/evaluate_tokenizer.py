@@ -68,10 +68,10 @@ def evaluate_image_tokenizer(
     feature_space = None if features == NO_FEATURES else load_feature_space(features)
     loaded = load_image_tokenizer(model)
     loaded.model.to(default_device())
-    measured = picture_sample(data, split, loaded.processor, max_images)
+    measured = picture_sample(data, split, loaded.processor, max_images, _SEED)
     # A single file is read whole whatever the split, so its "other" split would be the same pictures again.
     is_same = reference_split == split or Path(data).expanduser().is_file()
-    reference = None if is_same else picture_sample(data, reference_split, loaded.processor, max_images)
+    reference = None if is_same else picture_sample(data, reference_split, loaded.processor, max_images, _SEED)
     if picture is not None:
         save_picture(_examples(loaded, measured.dataset), picture)
     total = len(measured.dataset) + (len(reference.dataset) if reference else 0)

@@ -18,7 +18,7 @@ import torch
 
 from ..hub.errors import InputError
 from ..hub.files import write_json
-from ..tokenizer.clustering_scores import adjusted_rand_index, clustering_accuracy
+from ..tokenizer.clustering_scores import adjusted_rand_index, clustering_accuracy, contingency_table
 from ..tokenizer.code_statistics import entropy, measure_classes
 from ..tokenizer.kmeans import kmeans
 from ..tokenizer.loading import load_image_tokenizer
@@ -243,7 +243,7 @@ def _held_out_information(
     codes: tuple[torch.Tensor, torch.Tensor], classes: tuple[torch.Tensor, torch.Tensor], size: int, names: int
 ) -> float:
     """Class entropy of the second set less what p(class | code) of the first, half a count added, spends on it."""
-    table = torch.bincount(codes[0] * names + classes[0], minlength=size * names).view(size, names).double() + 0.5
+    table = contingency_table(codes[0], classes[0], (size, names)).double() + 0.5
     chances = table / table.sum(1, keepdim=True)
     spent = -float(chances[codes[1], classes[1]].log2().mean())
     return entropy(torch.bincount(classes[1], minlength=names)) - spent

@@ -17,7 +17,7 @@ from .emergence_plot import plot_emergence
 from .symbol_atlas import AtlasSettings, symbol_atlas
 from .symbol_clusters import ClusterEvaluation, evaluate_clusters
 from .symbol_emergence import EmergenceEvaluation, evaluate_emergence
-from .symbol_illustration import illustrate
+from .symbol_illustration import check_illustrating, illustrate
 from .symbol_naming import NamingEvaluation, evaluate_naming
 
 app = new_app("Look at the symbols of an image tokenizer: do they cluster, what do they mean?")
@@ -58,6 +58,8 @@ def clusters_command(
         points_per_draw=points_per_draw,
         seed=seed,
     )
+    if output is not None:
+        check_illustrating()
     report = evaluate_clusters(what, output)
     if output is not None:
         illustrate(what, output)

@@ -84,9 +84,18 @@ def clustering_accuracy(clusters: torch.Tensor, classes: torch.Tensor) -> float:
     return float(table[rows, columns].sum()) / len(classes)
 
 
-def contingency_table(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """(max first + 1, max second + 1) int64: how often each pair occurs in two (N,) integers of 0 or more."""
-    shape = int(first.max()) + 1, int(second.max()) + 1
+def contingency_table(first: torch.Tensor, second: torch.Tensor, shape: tuple[int, int] | None = None) -> torch.Tensor:
+    """How often each pair occurs in two (N,) integers of 0 or more.
+
+    Args:
+        first: (N,).
+        second: (N,).
+        shape: of the table, above every value; by default the smallest that holds them all.
+
+    Returns:
+        int64 of that shape.
+    """
+    shape = shape or (int(first.max()) + 1, int(second.max()) + 1)
     return torch.bincount(first.long() * shape[1] + second.long(), minlength=shape[0] * shape[1]).view(shape)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from ..hub.errors import InputError
+from .clustering_scores import contingency_table
 from .interface import ImageCodes
 
 
@@ -181,8 +182,7 @@ def _histogram(codes: torch.Tensor, size: int) -> torch.Tensor:
 def _contingency(codes: torch.Tensor, labels: torch.Tensor, codebook_size: int, num_classes: int) -> torch.Tensor:
     """(K, Y) counts of the labelled pictures."""
     labelled = labels >= 0
-    cells = codes[labelled].long() * num_classes + labels[labelled]
-    return _histogram(cells, codebook_size * num_classes).view(codebook_size, num_classes)
+    return contingency_table(codes[labelled], labels[labelled], (codebook_size, num_classes))
 
 
 def _majority_vote(table: torch.Tensor, reference: torch.Tensor) -> float | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from .clustering_scores import contingency_table
 from .code_statistics import entropy
 from .images import ClassLabels
 from .model import ImageTokenizer
@@ -68,9 +69,8 @@ class LevelSurvey:
     def label_counts(self, labels: ClassLabels) -> torch.Tensor:
         """(K, classes) int64 uses of each code in pictures of each class; pictures without a label are left out."""
         classes = labels.values[:, None].expand_as(self.codes)
-        known, width = classes >= 0, len(labels.names)
-        cells = self.codes[known] * width + classes[known]
-        return torch.bincount(cells, minlength=self.codebook_size * width).view(-1, width)
+        known = classes >= 0
+        return contingency_table(self.codes[known], classes[known], (self.codebook_size, len(labels.names)))
 
 
 @torch.no_grad()
