@@ -4,9 +4,10 @@ from typing import cast
 
 import pytest
 import torch
-from tiny_model import SHAPES, equal, make, pictures
+from tiny_model import SHAPES, ema_codebooks, equal, make, pictures
 
 from pictogram.hub.errors import InputError
+from pictogram.tokenizer.code_usage import Revival
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
@@ -159,3 +160,31 @@ def test_weights_outside_their_range(settings):
 def test_a_rate_needs_a_codebook():
     with pytest.raises(InputError, match="rate_weight needs the quantizer \"ema\", got 'fsq'"):
         ImageTokenizerConfig(quantizer="fsq", codebook_sizes=[64, 125, 125], rate_weight=1.0)
+
+
+@pytest.mark.parametrize("context", [True, False])
+def test_a_revived_code_shares_the_chances_of_its_neighbour(context):
+    torch.manual_seed(0)
+    level = LevelRate(5, 4, 8, has_context=context, has_neighbours=context)
+    with torch.no_grad():
+        level.bias.copy_(torch.tensor([0.0, 1.0, -30.0, 2.0, 0.5]))  # code 2 has fallen out of use
+    inputs = torch.randn(2, 8, 3, 3), torch.randn(2, 4, 3, 3)
+    before = code_bits(level(*inputs))
+    level.split(Revival(dead=torch.tensor([2]), busy=torch.tensor([3]), noise=torch.zeros(1, 4)))
+    after = code_bits(level(*inputs))
+    assert torch.allclose(after[:, 3], before[:, 3] + 1, atol=1e-4)
+    assert torch.equal(after[:, 2], after[:, 3])
+    assert torch.allclose(after[:, [0, 1, 4]], before[:, [0, 1, 4]], atol=1e-4)
+
+
+def test_codes_that_a_model_revives_become_affordable():
+    model = rated().train()
+    level, codebook = cast(LevelRate, rate_model(model).levels[1]), ema_codebooks(model)[1]
+    with torch.no_grad():
+        level.bias[0] = -50.0
+        codebook.counts[0] = 0.0
+    output = model(pictures(4))
+    assert output.codes is not None and not (output.codes[1] == 0).any()
+    model.update_codebooks(output)
+    assert float(codebook.counts[0]) > 0.0
+    assert float(level.bias.detach()[0]) > -10.0

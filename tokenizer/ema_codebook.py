@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import initialization as init
 
-from .code_usage import SPLIT_OFFSET, find_revival, sum_over_processes
+from .code_usage import SPLIT_OFFSET, Revival, find_revival, sum_over_processes
 from .gradients import ESTIMATORS
 from .kmeans import kmeans
 from .quantizer import Quantized, Quantizer, channels_last, nearest
@@ -93,12 +93,15 @@ class EMACodebook(Quantizer):
         self.sums.copy_(self.embedding.weight * self.counts.unsqueeze(1))
 
     @torch.no_grad()
-    def update(self, latents: torch.Tensor, indices: torch.Tensor) -> None:
+    def update(self, latents: torch.Tensor, indices: torch.Tensor) -> Revival | None:
         """Moves the vectors towards the latents assigned to them, summed over all processes, and revives dead codes.
 
         Args:
             latents: (B, D, h, w).
             indices: (B, h, w) their codes.
+
+        Returns:
+            The revived codes, and beside which they start; None if there were none.
         """
         points, indices = channels_last(latents).float(), indices.reshape(-1)
         counts = torch.bincount(indices, minlength=len(self.counts)).float()  # (K,)
@@ -111,17 +114,18 @@ class EMACodebook(Quantizer):
         kept = (self.counts < _SMALLEST_COUNT).unsqueeze(1)
         self.embedding.weight.copy_(torch.where(kept, self.embedding.weight, self.sums / self.counts.unsqueeze(1)))
         self.num_updates += 1
-        self._revive()
+        return self._revive()
 
-    def _revive(self) -> None:
+    def _revive(self) -> Revival | None:
         """Puts each dead code beside one of the busiest live ones, which shares its statistics with it."""
         weight = self.embedding.weight
         seed = int(self.num_updates)  # stored, so the draw is the same after a resume
         revival = find_revival(self.counts, weight.shape[1], threshold=self.revival_threshold, seed=seed)
         if revival is None:
-            return
+            return None
         weight[revival.dead] = weight[revival.busy] + SPLIT_OFFSET * weight.std() * revival.noise
         self.counts[revival.busy] /= 2
         self.counts[revival.dead] = self.counts[revival.busy]
         for rows in (revival.busy, revival.dead):
             self.sums[rows] = weight[rows] * self.counts[rows].unsqueeze(1)
+        return revival

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import initialization as init
 
-from .code_usage import SPLIT_OFFSET, find_revival, sum_over_processes
+from .code_usage import SPLIT_OFFSET, Revival, find_revival, sum_over_processes
 from .gradients import ESTIMATORS
 from .kmeans import kmeans
 from .quantizer import Quantized, Quantizer, channels_last, nearest
@@ -101,7 +101,7 @@ class L2Codebook(Quantizer):
         self.embedding.weight.copy_(unit_length(torch.where(has_direction, centroids, self.embedding.weight), 1))
 
     @torch.no_grad()
-    def update(self, latents: torch.Tensor, indices: torch.Tensor) -> None:
+    def update(self, latents: torch.Tensor, indices: torch.Tensor) -> Revival | None:
         """Counts the use of codes over all processes and puts dead ones beside busy ones; no vector moves otherwise."""
         counts = torch.bincount(indices.reshape(-1), minlength=self.codebook_size).float()
         sum_over_processes(counts)
@@ -110,9 +110,10 @@ class L2Codebook(Quantizer):
         seed = int(self.num_updates)  # stored, so the draw is the same after a resume
         revival = find_revival(self.counts, self.dim, threshold=self.revival_threshold, seed=seed)
         if revival is None:
-            return
+            return None
         table = self.table()
         split = table[revival.busy] + SPLIT_OFFSET * table.std() * revival.noise
         self.embedding.weight[revival.dead] = unit_length(split, 1)
         self.counts[revival.busy] /= 2
         self.counts[revival.dead] = self.counts[revival.busy]
+        return revival

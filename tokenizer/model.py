@@ -281,8 +281,10 @@ class ImageTokenizer(PreTrainedModel):
     def update_codebooks(self, output: ImageTokenizerOutput) -> None:
         """Moves every level's codebook by the statistics of one training batch, summed over all processes."""
         assert output.latents is not None and output.codes is not None
-        for codebook, latents, codes in zip(self._codebooks(), output.latents, output.codes, strict=True):
-            codebook.update(latents, codes)
+        for level, (latents, codes) in enumerate(zip(output.latents, output.codes, strict=True)):
+            revival = self._codebooks()[level].update(latents, codes)
+            if revival is not None and self.rate_model is not None:
+                self.rate_model.split(level, revival)
 
     @torch.no_grad()
     def start_codebooks(self, pixel_values: torch.Tensor, *, seed: int) -> None:

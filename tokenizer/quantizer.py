@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..hub.errors import InputError
+from .code_usage import Revival
 
 _BLOCK = 1 << 22
 """Most distances held at once."""
@@ -188,5 +189,9 @@ class Quantizer(nn.Module):
     def start(self, latents: torch.Tensor, *, seed: int) -> None:
         """Places the vectors by (B, D, h, w) latents, the same on every process. A fixed grid of vectors stays."""
 
-    def update(self, latents: torch.Tensor, indices: torch.Tensor) -> None:
-        """Learns from one batch outside the gradient: (B, D, h, w) latents, (B, h, w) codes. A fixed grid does not."""
+    def update(self, latents: torch.Tensor, indices: torch.Tensor) -> Revival | None:
+        """Learns from one batch outside the gradient: (B, D, h, w) latents, (B, h, w) codes. A fixed grid does not.
+
+        Returns:
+            The codes that started anew, and beside which; None if there were none.
+        """

@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import initialization as init
 
+from .code_usage import Revival
 from .config import ImageTokenizerConfig
 from .layers import Pointwise
 from .quantizer import channels_last
@@ -81,6 +82,10 @@ class RateModel(nn.Module):
         logits: torch.Tensor = self.levels[level](known, vectors.detach())
         return code_bits(logits)
 
+    def split(self, level: int, revival: Revival) -> None:
+        """Codes that start anew share the chances of those they start beside; see `LevelRate.split`."""
+        cast(LevelRate, self.levels[level]).split(revival)
+
 
 class LevelRate(nn.Module):
     """Chances of one level's codes.
@@ -122,6 +127,19 @@ class LevelRate(nn.Module):
             hidden = hidden + F.conv2d(padded, self.neighbours.weight * mask, self.neighbours.bias)
         logits = self.bias[:, None, None].expand(len(vectors), -1, *vectors.shape[-2:])
         return logits if self.out is None else logits + self.out(F.gelu(hidden))
+
+    @torch.no_grad()
+    def split(self, revival: Revival) -> None:
+        """Halves the chances of each busy code, everywhere, and gives the other half to the code put beside it.
+
+        With the chances it had when it fell out of use, a revived code would cost too much ever to be chosen.
+        """
+        dead, busy = revival.dead, revival.busy
+        self.bias[busy] -= math.log(2)
+        self.bias[dead] = self.bias[busy]
+        if self.out is not None:
+            for rows in self.out.parameters():  # (K, width) and perhaps (K,)
+                rows[dead] = rows[busy]
 
 
 def code_bits(logits: torch.Tensor) -> torch.Tensor:
