@@ -4,11 +4,13 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from ..hub.errors import InputError
+from .ancestors import read_ancestors
 from .gradients import ESTIMATORS
 
 WHOLE_IMAGE = "image"
@@ -49,6 +51,7 @@ class ImageTokenizerConfig(PreTrainedConfig):
         rate_weight: squared error over a picture, of pixels of 0 to 255, that one bit of its codes is worth. Above 0
             the tokenizer learns to spare bits, and `encode` chooses codes by bits and errors, with a small model of
             the rate that is part of it. Needs the quantizer "ema".
+        ancestors: the tokenizers that this one was grown from, oldest first, see `ancestors.Ancestor.to_json`.
 
     Raises:
         InputError: strides, codebooks or weights that do not fit together, or a size below 1. A value of a wrong type
@@ -79,6 +82,7 @@ class ImageTokenizerConfig(PreTrainedConfig):
     revival_threshold: int | float = 0.05
     prefix_weights: list[int | float] | tuple[int | float, ...] | None = None
     rate_weight: int | float = 0.0
+    ancestors: list[dict[str, Any]] | None = None
 
     def __post_init__(self, **kwargs):
         self.strides = list(self.strides)
@@ -86,6 +90,7 @@ class ImageTokenizerConfig(PreTrainedConfig):
         if self.prefix_weights is None:
             self.prefix_weights = [0.1] * (len(self.strides) - 1)
         self.prefix_weights = list(self.prefix_weights)
+        self.ancestors = list(self.ancestors or [])
         self.validate_architecture()  # `strict` calls it again, but wraps its error in one that is no InputError
         super().__post_init__(**kwargs)
 
@@ -100,6 +105,7 @@ class ImageTokenizerConfig(PreTrainedConfig):
             raise InputError(f"codebook_decay must be at least 0 and below 1, got {self.codebook_decay}")
         self._validate_levels()
         self._validate_quantizer()
+        read_ancestors(self.ancestors or [], self.codebook_sizes)
         for name in ("commitment_weight", "entropy_weight", "revival_threshold", "rate_weight"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} must be at least 0 and finite, got {getattr(self, name)}")
