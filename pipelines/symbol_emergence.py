@@ -188,7 +188,7 @@ def _views(model: ImageTokenizer, dataset: PixelDataset, advance: Callable[[int]
         pixels = dataset.pixels(rows).to(model.device)
         latents = model.encoding(pixels).next_latents()
         codes = model.choose_codes(0, latents, None)
-        features = model.encoder.features(pixels)[1]
+        features = model.encoder.grid_features(pixels)[1]
         parts.append((codes.flatten().cpu(), latents.flatten(1).float().cpu(), features.flatten(1).float().cpu()))
         advance(len(rows))
     return _Views(*(torch.cat(part) for part in zip(*parts, strict=True)))

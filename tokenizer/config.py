@@ -51,6 +51,8 @@ class ImageTokenizerConfig(PreTrainedConfig):
         rate_weight: squared error over a picture, of pixels of 0 to 255, that one bit of its codes is worth. Above 0
             the tokenizer learns to spare bits, and `encode` chooses codes by bits and errors, with a small model of
             the rate that is part of it. Needs the quantizer "ema".
+        own_image_features: whether the whole-image code is decided by features of its own, which no finer level reads:
+            so it can learn by itself, before the others and for another purpose, see `symbol_stage`.
         ancestors: the tokenizers that this one was grown from, oldest first, see `ancestors.Ancestor.to_json`.
 
     Raises:
@@ -82,6 +84,7 @@ class ImageTokenizerConfig(PreTrainedConfig):
     revival_threshold: int | float = 0.05
     prefix_weights: list[int | float] | tuple[int | float, ...] | None = None
     rate_weight: int | float = 0.0
+    own_image_features: bool = False
     ancestors: list[dict[str, Any]] | None = None
 
     def __post_init__(self, **kwargs):
@@ -130,6 +133,8 @@ class ImageTokenizerConfig(PreTrainedConfig):
                 f"each stride must be a multiple of the next one, and the last one of patch_size {self.patch_size}, "
                 f"got {self.strides}"
             )
+        if self.own_image_features and not self.has_image_level:
+            raise InputError(f'own_image_features needs the level "image", got strides {self.strides}')
         if any(size < 1 for size in self.codebook_sizes):
             raise InputError(f"codebook sizes must be at least 1, got {self.codebook_sizes}")
 

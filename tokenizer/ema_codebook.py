@@ -84,7 +84,12 @@ class EMACodebook(Quantizer):
     def start(self, latents: torch.Tensor, *, seed: int) -> None:
         """Places the vectors by k-means on (B, D, h, w) latents, which must be the same on every process."""
         points = channels_last(latents).float()
-        self.embedding.weight.copy_(kmeans(points, len(self.counts), seed=seed))
+        self.place(kmeans(points, len(self.counts), seed=seed), points)
+
+    @torch.no_grad()
+    def place(self, vectors: torch.Tensor, points: torch.Tensor) -> None:
+        """Puts the codes at (K, D) `vectors`, with the use that (N, D) `points` make of them."""
+        self.embedding.weight.copy_(vectors)
         counts = torch.bincount(nearest(points, self.embedding.weight), minlength=len(self.counts)).float()
         # In units of the average code, the start and every batch weigh the same, whatever their sizes.
         counts *= len(counts) / counts.sum()

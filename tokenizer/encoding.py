@@ -28,7 +28,7 @@ class Encoding:
     def __init__(self, encoder: Encoder, config: ImageTokenizerConfig, pixel_values: torch.Tensor):
         self._encoder, self._config = encoder, config
         self._grids = config.grids(*pixel_values.shape[-2:])
-        self._features: Iterator[torch.Tensor] = iter(encoder.features(pixel_values))
+        self._features: Iterator[torch.Tensor] = iter(encoder.grid_features(pixel_values))
         self._level = 0
         self._context: torch.Tensor | None = None
         self._latents: torch.Tensor | None = None

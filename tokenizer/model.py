@@ -278,29 +278,31 @@ class ImageTokenizer(PreTrainedModel):
         """What decides pictures beside the tensors; the training size is that of a whole-image code's own picture."""
         return self.codes_settings() | {"image_size": self.config.image_size}
 
-    def update_codebooks(self, output: ImageTokenizerOutput) -> None:
-        """Moves every level's codebook by the statistics of one training batch, summed over all processes."""
+    def update_codebooks(self, output: ImageTokenizerOutput, first_level: int = 0) -> None:
+        """Moves the codebooks from `first_level` on by the statistics of one training batch, summed over processes."""
         assert output.latents is not None and output.codes is not None
-        for level, (latents, codes) in enumerate(zip(output.latents, output.codes, strict=True)):
-            revival = self._codebooks()[level].update(latents, codes)
+        for level in range(first_level, self.config.num_levels):
+            revival = self._codebooks()[level].update(output.latents[level], output.codes[level])
             if revival is not None and self.rate_model is not None:
                 self.rate_model.split(level, revival)
 
     @torch.no_grad()
-    def start_codebooks(self, pixel_values: torch.Tensor, *, seed: int) -> None:
-        """Places all codebooks by k-means, each level given the coarser ones.
+    def start_codebooks(self, pixel_values: torch.Tensor, *, seed: int, first_level: int = 0) -> None:
+        """Places codebooks by k-means, each level given the coarser ones.
 
         Args:
             pixel_values: (B, C, H, W), the same on every process.
             seed: of the k-means start.
+            first_level: the first whose codes are placed; coarser ones stay.
         """
-        self._quantize(pixel_values, start_seed=seed)
+        self._quantize(pixel_values, start_seed=seed, first_level=first_level)
 
     def _quantize(
         self,
         pixel_values: torch.Tensor,
         start_seed: int | None = None,
         attached: list[torch.Tensor] | None = None,
+        first_level: int = 0,
     ) -> list[Quantized]:
         """All levels; their latents with their gradient are added to `attached`."""
         check_pixels(pixel_values, self.config)
@@ -310,7 +312,7 @@ class ImageTokenizer(PreTrainedModel):
             latents = encoding.next_latents()
             if attached is not None:
                 attached.append(latents)
-            if start_seed is not None:
+            if start_seed is not None and level >= first_level:
                 codebook.start(latents, seed=start_seed)
             levels.append(self._quantize_level(level, codebook, latents, encoding.context, start_seed is None))
             encoding.take(levels[-1].quantized)

@@ -14,9 +14,14 @@ from .layers import ChannelNorm, Downsample, ImageBroadcast, ImagePool, Pointwis
 
 
 class Features(nn.Module):
-    """Pixels -> features on every grid there is: computed fine to coarse, returned coarse to fine."""
+    """Pixels -> features on every grid there is: computed fine to coarse, returned coarse to fine.
 
-    def __init__(self, config: ImageTokenizerConfig):
+    Args:
+        config: of the tokenizer.
+        has_pool: with features of the whole image, before all others.
+    """
+
+    def __init__(self, config: ImageTokenizerConfig, has_pool: bool):
         super().__init__()
         width, expansion = config.hidden_size, config.expansion
         self.stem = nn.Sequential(
@@ -27,7 +32,7 @@ class Features(nn.Module):
             nn.Sequential(Downsample(width, width, coarse // fine), blocks(width, expansion, config.num_blocks))
             for fine, coarse in itertools.pairwise(fine_to_coarse)
         )
-        self.pool = ImagePool(width, expansion) if config.has_image_level else None
+        self.pool = ImagePool(width, expansion) if has_pool else None
 
     def forward(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
         """(B, C, H, W) -> one (B, hidden_size, h, w) per grid."""
@@ -94,7 +99,9 @@ class Encoder(nn.Module):
 
     def __init__(self, config: ImageTokenizerConfig, dims: Sequence[int]):
         super().__init__()
-        self.features = Features(config)
+        own = config.own_image_features
+        self.features = Features(config, has_pool=config.has_image_level and not own)
+        self.image_features = Features(config, has_pool=True) if own else None
         # What the codes so far say is read by every later level but residual ones, so trailing ones need no step.
         last = max(level for level in range(config.num_levels) if not config.is_residual(level))
         self.context = level_steps(config, dims, config.spatial_strides[-1])[:last]
@@ -104,6 +111,11 @@ class Encoder(nn.Module):
             else Pointwise(config.hidden_size * (1 if level == 0 else 2), dims[level])
             for level in range(config.num_levels)
         )
+
+    def grid_features(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
+        """(B, C, H, W) -> one (B, hidden_size, h, w) per grid, coarse to fine, the whole image's first."""
+        features = self.features(pixel_values)
+        return features if self.image_features is None else [self.image_features(pixel_values)[0], *features]
 
 
 class Decoder(nn.Module):

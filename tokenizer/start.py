@@ -13,7 +13,15 @@ from .loading import load_image_tokenizer
 from .model import ImageTokenizer
 from .training_config import TokenizerTrainingConfig
 
-_PREFIXES = {"encoder": ("encoder.", "rate_model."), "codebook": ("codebooks.",), "decoder": ("decoder.",)}
+SYMBOL_TENSORS = ("encoder.image_features.", "encoder.to_latents.0.", "codebooks.0.")
+"""Beginnings of the names of what decides whole-image codes, where these have features of their own."""
+
+_PREFIXES = {
+    "encoder": ("encoder.", "rate_model."),
+    "codebook": ("codebooks.",),
+    "decoder": ("decoder.",),
+    "symbols": SYMBOL_TENSORS,
+}
 
 
 @dataclass(frozen=True)
@@ -62,10 +70,13 @@ def new_start(config: TokenizerTrainingConfig) -> TrainingStart:
         InputError: no tokenizer there, or one of another system or shape, or that reads other pixels.
     """
     if not config.start_from:
-        return TrainingStart(config.model_config(), config.image_processor())
+        kept = ["symbols"] if config.symbol_steps else []
+        return TrainingStart(config.model_config(), config.image_processor(), frozen_parts=kept)
     found = load_image_tokenizer(config.start_from)
     if not isinstance(found.model, ImageTokenizer):
         raise InputError(f"{config.start_from} holds another system's tokenizer, which cannot be trained on here")
     continued = config.continued_config(found.model.config)
     processor = config.continued_processor(found.processor)
+    if "symbols" in config.frozen_parts and not continued.own_image_features:
+        raise InputError(f"freeze names symbols, but those of {config.start_from} have no features of their own")
     return TrainingStart(continued, processor, found.model, config.frozen_parts)

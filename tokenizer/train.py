@@ -33,6 +33,7 @@ from .progress import progress_bar
 from .rate_warmup import NUM_WEIGHED, weigh_rate
 from .schedule import cosine, set_learning_rate
 from .start import TrainingStart, new_start
+from .symbol_stage import learn_symbols
 from .training_config import TokenizerTrainingConfig
 
 _NUM_START_IMAGES = 1024
@@ -136,7 +137,10 @@ class _Trainer:
         """Every process runs k-means on the same pictures, so that all start with the same vectors."""
         most = max(1, min(_NUM_START_IMAGES, _NUM_START_PIXELS // model.config.image_size**2))
         rows = global_batch(len(self.dataset), min(most, len(self.dataset)), self.config.seed, 0)
-        model.start_codebooks(self.dataset.pixels(rows).to(self.accelerator.device), seed=self.config.seed)
+        if self.config.symbol_steps:
+            learn_symbols(model, self.dataset, self.config)
+        pictures = self.dataset.pixels(rows).to(self.accelerator.device)
+        model.start_codebooks(pictures, seed=self.config.seed, first_level=int(self.config.keeps_symbols))
 
     def _step(self, step: int) -> dict[str, torch.Tensor]:
         """One optimizer step on global batch `step`; returns this process's share of the logged values."""
@@ -157,7 +161,7 @@ class _Trainer:
             set_learning_rate(optimizer, rate)
             optimizer.step()
         if "codebook" not in config.frozen_parts:
-            model.update_codebooks(output)
+            model.update_codebooks(output, first_level=int(config.keeps_symbols))
         self.objective.learn(step, terms, output, pixel_values, rate)
         rate = {} if output.rate is None else {"rate": output.rate}
         return {name: output[name].detach() for name in _LOGGED} | rate | terms.metrics()

@@ -13,7 +13,7 @@ from .gradients import ESTIMATORS
 from .image_processor import ImageTokenizerImageProcessorPil
 from .optimizers import OPTIMIZERS
 
-FROZEN_PARTS = ("encoder", "codebook", "decoder")
+FROZEN_PARTS = ("encoder", "codebook", "decoder", "symbols")
 """Parts of a tokenizer that a training can leave as they are."""
 
 
@@ -28,7 +28,7 @@ class TokenizerTrainingConfig:
     data: str = option("embedded", 'Pictures: "embedded", a folder of images, parquet, or any `datasets` name.')
     split: str = option("train", "Split of the data to train on.")
     start_from: str = option("", "Folder of a tokenizer to go on from; its shapes and pixels stay.", flag="--from")
-    freeze: str = option("", "Parts that stay as they are: encoder, codebook, decoder; comma-separated. Needs --from.")
+    freeze: str = option("", "Parts that stay as they are: encoder, codebook, decoder, symbols; needs --from.")
     image_size: int = option(32, "Side of the training pictures, pixels.", at_least=1)
     num_channels: int = option(3, "3 for colour, 1 for grey.", one_of=(1, 3))
     pad: bool = option(False, "Pad smaller pictures to the size instead of enlarging them.")
@@ -75,6 +75,14 @@ class TokenizerTrainingConfig:
     revival_threshold: float = option(
         0.05, "A code used less than this fraction of the average is replaced.", at_least=0
     )
+    symbol_steps: int = option(
+        0,
+        "Steps in which whole-image codes learn kinds of pictures, before all else; then they stay. 0: no.",
+        at_least=0,
+    )
+    symbol_neighbours: int = option(15, "Pictures nearest to each that kinds are made from.", at_least=1)
+    symbol_shift: int = option(2, "Pixels by which a picture may be shifted and stay of its kind.", at_least=0)
+    symbol_flip: bool = option(True, "A mirrored picture is of the same kind.")
     perceptual: str = option("", "Network of a perceptual loss: a TorchScript file or a folder of transformers.")
     perceptual_weight: float = option(0.0, "Weight of the perceptual loss; 0 leaves it out.", at_least=0)
     adversarial_weight: float = option(0.0, "Weight of the adversarial loss; 0 leaves it out.", at_least=0)
@@ -99,6 +107,8 @@ class TokenizerTrainingConfig:
             raise InputError("freeze needs --from: an untrained part is not worth keeping")
         if set(self.frozen_parts) >= {"encoder", "decoder"}:
             raise InputError("encoder and decoder are both frozen: nothing is left to train")
+        if self.symbol_steps and self.start_from:
+            raise InputError("symbol_steps come before all else, but --from goes on from a trained tokenizer")
         if self.adversarial_weight:
             self._check_adversary()
         if self.mixed_precision == "fp16" and (self.optimizer == "muon" or self.adversarial_weight):
@@ -116,12 +126,19 @@ class TokenizerTrainingConfig:
         """The entries of `freeze`."""
         return entries(self.freeze)
 
+    @property
+    def keeps_symbols(self) -> bool:
+        """Whether the whole-image codes are decided before the training proper, and stay as they are."""
+        return self.symbol_steps > 0 or "symbols" in self.frozen_parts
+
     def model_config(self) -> ImageTokenizerConfig:
         """The configuration of the model to train.
 
         Raises:
             InputError: strides or sizes that are no numbers, or do not fit together.
         """
+        if self.symbol_steps and self.quantizer != "ema":
+            raise InputError(f'symbol_steps need the quantizer "ema", got {self.quantizer!r}')
         strides = [
             WHOLE_IMAGE if stride == WHOLE_IMAGE else _integer("strides", stride) for stride in entries(self.strides)
         ]
@@ -129,6 +146,7 @@ class TokenizerTrainingConfig:
             strides=strides,
             codebook_sizes=[_integer("codebook_sizes", size) for size in entries(self.codebook_sizes)],
             prefix_weights=self._prefix_weights(len(strides)),
+            own_image_features=self.symbol_steps > 0,
             **{name: getattr(self, name) for name in (*_SHAPES, *_TRAINING_CONSTANTS)},
         )
 
