@@ -139,5 +139,5 @@ def test_mistakes_are_told(tmp_path):
         TokenizerTrainingConfig(symbol_steps=1, start_from="somewhere")
     with pytest.raises(InputError, match=r'own_image_features needs the level "image", got strides \[8, 4\]'):
         training(tmp_path, strides="8,4", codebook_sizes="8,8").model_config()
-    with pytest.raises(InputError, match='symbol_steps need the quantizer "ema", got .l2'):
+    with pytest.raises(InputError, match=r'symbol_steps need the quantizer "ema", got .l2'):
         training(tmp_path, quantizer="l2").model_config()

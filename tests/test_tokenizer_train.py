@@ -57,8 +57,13 @@ def arguments(config: TokenizerTrainingConfig) -> list[str]:
         for field in dataclasses.fields(config)
     }
     options = dataclasses.asdict(config)
-    switches = ["--pad" if options.pop("pad") else "--no-pad"]
-    return switches + [part for name, value in options.items() for part in (flags[name], str(value))]
+    parts: list[str] = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            parts.append(flags[name] if value else flags[name].replace("--", "--no-"))
+        else:
+            parts += [flags[name], str(value)]
+    return parts
 
 
 def contents(folder: Path) -> dict[str, bytes]:
