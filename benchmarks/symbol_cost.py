@@ -1,0 +1,183 @@
+"""What the symbol for the whole image costs: does a picture take more bits with its symbol first than without one?
+
+python benchmarks/symbol_cost.py --codes codes --tokenizer image-tokenizer --json cost.json
+python benchmarks/symbol_cost.py --quick
+
+Three priors of one size learn the same pictures in the same order, with the same finer codes and other symbols before
+them: their own, the same for all (so that it says nothing and costs nothing), and those of other pictures, drawn at
+random. With bits(s) of the symbol and bits(rest | s) of the finer codes behind it, the cost is
+
+    bits(s) + bits(rest | s) - bits(rest)
+
+A symbol that says what the finer codes would have had to say costs nothing. A random one costs all of its bits, or the
+measurement is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from interleaved import print_report
+from transformers import Qwen3ForCausalLM
+
+from pictogram.lm.costs import token_nats
+from pictogram.lm.data import DocumentBatches
+from pictogram.lm.documents import images_to_ids
+from pictogram.lm.grammar import Grammar
+from pictogram.lm.model import prior_config
+from pictogram.lm.optimizers import build_optimizers
+from pictogram.lm.products import quicken_linears
+from pictogram.lm.token_bits import TokenScorer
+from pictogram.lm.vocabulary import JointVocabulary
+from pictogram.tokenizer.batches import derived_generator
+from pictogram.tokenizer.codes_dataset import load_codes
+from pictogram.tokenizer.interface import ImageCodes
+from pictogram.tokenizer.loading import load_image_tokenizer
+from pictogram.tokenizer.progress import progress_bar
+from pictogram.tokenizer.schedule import set_learning_rate, warmup_stable_decay
+
+SYMBOLS = ("own", "none", "random")
+NUM_TEXT = 257
+"""Text ids that no document uses: a vocabulary has some."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How the priors learn.
+
+    Attributes:
+        size: of the priors.
+        num_steps: of each.
+        batch_size: pictures a step.
+        learning_rate: peak.
+        max_images: pictures scored.
+        seed: of weights, order and random symbols.
+    """
+
+    size: str = "nano"
+    num_steps: int = 500
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    max_images: int = 2000
+    seed: int = 0
+
+
+@dataclass
+class Pictures:
+    """Documents of pictures, without words: a `DocumentSource`."""
+
+    vocabulary: JointVocabulary
+    ids: torch.Tensor  # (N, T) int64
+
+    @classmethod
+    def of(cls, vocabulary: JointVocabulary, codes: ImageCodes) -> Pictures:
+        size = vocabulary.size_of([level.shape[-2:] for level in codes])
+        ids = images_to_ids(vocabulary, codes)
+        before = torch.tensor([vocabulary.bos_id, vocabulary.null_id, vocabulary.image_start_id(size)])
+        after = torch.tensor([vocabulary.image_end_id, vocabulary.eos_id])
+        return cls(vocabulary, torch.cat([before.expand(len(ids), -1), ids, after.expand(len(ids), -1)], 1))
+
+    @property
+    def shard_sizes(self) -> tuple[int, ...]:
+        return (len(self.ids),)
+
+    def documents(self, rows: Sequence[int], draws: torch.Tensor) -> list[list[int]]:
+        return self.ids[torch.as_tensor(rows)].tolist()
+
+
+def with_symbols(codes: ImageCodes, kind: str, seed: int) -> ImageCodes:
+    """The pictures with their own symbols, none, or those of other pictures."""
+    symbols = codes[0]
+    if kind == "none":
+        symbols = torch.zeros_like(symbols)
+    elif kind == "random":
+        symbols = symbols[torch.randperm(len(symbols), generator=derived_generator(seed, "symbols", len(symbols)))]
+    return (symbols, *codes[1:])
+
+
+def learn_and_score(learned: Pictures, scored: Pictures, setting: Setting) -> list[float]:
+    """Mean bits of each level's codes in the scored pictures."""
+    vocabulary = learned.vocabulary
+    torch.manual_seed(setting.seed)
+    model = Qwen3ForCausalLM(prior_config(vocabulary, setting.size, learned.ids.shape[1])).train()
+    quicken_linears(model)
+    batches = DocumentBatches(learned, pad_id=vocabulary.pad_id, batch_size=setting.batch_size, seed=setting.seed)
+    optimizers = build_optimizers(model, "muon", learning_rate=setting.learning_rate, weight_decay=0.1)
+    with progress_bar("prior", setting.num_steps) as advance:
+        for step in range(setting.num_steps):
+            batch = batches.batch(step)
+            logits = model(input_ids=batch.input_ids, use_cache=False).logits
+            (token_nats(logits, batch.labels).sum() / batch.num_targets).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer in optimizers:
+                rate = setting.learning_rate * warmup_stable_decay(step, setting.num_steps, 50, 0.4)
+                set_learning_rate(optimizer, rate)
+                optimizer.step()
+                optimizer.zero_grad()
+            advance(1)
+    scorer = TokenScorer(model.eval(), Grammar(vocabulary))
+    parts = [scorer.score(part, with_illegal=False) for part in scored.ids.split(64)]
+    bits = torch.cat([part.of_levels(vocabulary.num_levels) for part in parts])
+    return bits.mean(0).tolist()
+
+
+def measure(learned: ImageCodes, scored: ImageCodes, codebook_sizes: Sequence[int], setting: Setting) -> dict[str, Any]:
+    """Bits of symbols and finer codes for each kind of symbol, and what the symbol costs."""
+    grids = [tuple(level.shape[-2:]) for level in learned]
+    vocabulary = JointVocabulary.from_scratch(NUM_TEXT, codebook_sizes, [grids])
+    bits: dict[str, list[float]] = {}
+    for kind in SYMBOLS:
+        sets = [Pictures.of(vocabulary, with_symbols(codes, kind, setting.seed)) for codes in (learned, scored)]
+        bits[kind] = learn_and_score(*sets, setting)
+    rest = sum(bits["none"][1:])
+    report: dict[str, Any] = {}
+    for kind in SYMBOLS:
+        symbol, finer = bits[kind][0], sum(bits[kind][1:])
+        report[kind] = {"symbol": symbol, "rest": finer, "total": symbol + finer}
+        if kind != "none":
+            report[kind]["cost"] = symbol + finer - rest
+            report[kind]["share"] = (symbol + finer - rest) / symbol
+    return report
+
+
+def random_codes(count: int) -> ImageCodes:
+    """Pictures of which the symbol decides most."""
+    generator = derived_generator(0, "codes")
+    symbols = torch.randint(4, (count, 1, 1), generator=generator)
+    finer = (symbols + torch.randint(2, (count, 2, 2), generator=generator)) % 8
+    return (symbols, finer)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--codes", help="folder of a dataset of codes with a whole-image level")
+    parser.add_argument("--tokenizer", help="folder of the image tokenizer that made them")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--test-split", default="test")
+    parser.add_argument("--size", default=Setting.size)
+    parser.add_argument("--num-steps", type=int, default=Setting.num_steps)
+    parser.add_argument("--max-images", type=int, default=Setting.max_images)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="file for the report")
+    parser.add_argument("--quick", action="store_true", help="random codes and few steps, to try the script")
+    given = parser.parse_args(arguments)
+    setting = Setting(size=given.size, num_steps=given.num_steps, max_images=given.max_images, seed=given.seed)
+    if given.quick:
+        codes, sizes = random_codes(512), (4, 8)
+        sets = [tuple(level[part] for level in codes) for part in (slice(384), slice(384, 512))]
+        setting = replace(setting, num_steps=6, batch_size=16)
+    else:
+        tokenizer = load_image_tokenizer(given.tokenizer)
+        sizes = tokenizer.model.config.codebook_sizes
+        splits = [load_codes(given.codes, split, tokenizer=tokenizer) for split in (given.split, given.test_split)]
+        sets = [splits[0].codes(range(len(splits[0]))), splits[1].codes(range(min(len(splits[1]), setting.max_images)))]
+    print_report(measure(sets[0], sets[1], sizes, setting), given.json)
+
+
+if __name__ == "__main__":
+    main()

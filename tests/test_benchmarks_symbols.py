@@ -1,0 +1,38 @@
+"""`benchmarks/symbol_cost.py`: symbols that say what the finer codes would have had to say, and random ones."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from pictogram.lm.model import PRIOR_SIZES, PriorSize
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """Scripts find their siblings in their own folder."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def test_the_script(tmp_path, capsys):
+    script = importlib.import_module("symbol_cost")
+    reports = [tmp_path / "a.json", tmp_path / "b.json"]
+    for report in reports:
+        script.main(["--quick", "--json", str(report)])
+    assert reports[0].read_bytes() == reports[1].read_bytes()
+    assert json.loads(capsys.readouterr().out.split("\n}\n")[0] + "}") == json.loads(reports[0].read_text())
+
+
+def test_a_telling_symbol_costs_little_and_a_random_one_all_its_bits(monkeypatch):
+    script = importlib.import_module("symbol_cost")
+    monkeypatch.setitem(PRIOR_SIZES, "tiny", PriorSize(64, 1, 64))
+    codes = script.random_codes(1024)
+    learned, scored = (tuple(level[part] for level in codes) for part in (slice(768), slice(768, 1024)))
+    setting = script.Setting(size="tiny", num_steps=150, batch_size=32)
+    report = script.measure(learned, scored, (4, 8), setting)
+    assert report["none"]["symbol"] < 0.1
+    assert abs(report["own"]["share"]) < 0.25
+    assert 0.8 < report["random"]["share"] < 1.3
