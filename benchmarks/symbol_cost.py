@@ -76,6 +76,7 @@ class Pictures:
 
     @classmethod
     def of(cls, vocabulary: JointVocabulary, codes: ImageCodes) -> Pictures:
+        """One document a picture."""
         size = vocabulary.size_of([level.shape[-2:] for level in codes])
         ids = images_to_ids(vocabulary, codes)
         before = torch.tensor([vocabulary.bos_id, vocabulary.null_id, vocabulary.image_start_id(size)])
@@ -84,9 +85,11 @@ class Pictures:
 
     @property
     def shard_sizes(self) -> tuple[int, ...]:
+        """See `DocumentSource`."""
         return (len(self.ids),)
 
     def documents(self, rows: Sequence[int], draws: torch.Tensor) -> list[list[int]]:
+        """See `DocumentSource`."""
         return self.ids[torch.as_tensor(rows)].tolist()
 
 
