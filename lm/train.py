@@ -182,9 +182,10 @@ class _Trainer:
 
     def _static_chances(self) -> StaticChances | None:
         """Tables of the codes learned from, for compression without the prior; documents do not give any."""
-        if isinstance(self.trained, StoredDocuments) or max(self.trained.codebook_sizes) > MAX_SYMBOLS:
+        vocabulary = self.start.vocabulary
+        if isinstance(self.trained, StoredDocuments) or max(vocabulary.codebook_sizes) > MAX_SYMBOLS:
             return None
-        return count_rows(self.trained, self.start.vocabulary.order)
+        return count_rows(self.trained, vocabulary.order, vocabulary.codebook_sizes)
 
 
 def run_training(config: PriorTrainingConfig) -> dict[str, Any]:

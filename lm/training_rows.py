@@ -11,6 +11,7 @@ from ..tokenizer.codes_dataset import CodesDataset, load_codes
 from ..tokenizer.codes_location import check_fingerprint, find_codes
 from ..tokenizer.codes_manifest import CodesManifest
 from ..tokenizer.codes_shards import CodesShards
+from ..tokenizer.descent import check_codes
 from ..tokenizer.loading import LoadedImageTokenizer, load_image_tokenizer
 from .bundle import Bundle
 from .code_documents import CodeRows
@@ -92,9 +93,9 @@ def _content(manifest: CodesManifest, split: str) -> str:
 
 def _open(config: PriorTrainingConfig, split: str, image_tokenizer: LoadedImageTokenizer) -> CodesDataset | CodesShards:
     if not config.streaming:
-        return load_codes(config.codes, split, codes_fingerprint=image_tokenizer.codes_fingerprint)
+        return load_codes(config.codes, split, tokenizer=image_tokenizer)
     location = find_codes(config.codes)
-    location.check_fingerprint(image_tokenizer.codes_fingerprint)
+    check_codes(location.name, location.manifest, image_tokenizer)
     if location.split(split).rows < 1:
         raise InputError(f"split {split} of {config.codes} has no rows")
     return CodesShards(location, split)

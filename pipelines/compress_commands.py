@@ -123,8 +123,8 @@ def count_codes(
     bundle = Bundle.from_pretrained(model)
     if bundle.revision is not None:
         raise InputError(f"the tables go into a folder, but {model} is on the Hub; download it first")
-    rows = load_codes(codes, split, codes_fingerprint=bundle.vocabulary.codes_fingerprint)
-    tables = count_rows(rows, bundle.vocabulary.order)
+    rows = load_codes(codes, split, tokenizer=bundle.image_tokenizer, processor=bundle.image_processor)
+    tables = count_rows(rows, bundle.vocabulary.order, bundle.vocabulary.codebook_sizes)
     tables.save(Path(model).expanduser())
     print_result({"bundle": model, "pictures": len(rows), "levels": len(tables.frequencies)}, json_output)
 
