@@ -83,9 +83,13 @@ class PriorStart:
         trained = self.model()
         assert isinstance(weights, dict)
         trained.load_state_dict({name: torch.as_tensor(value).cpu() for name, value in weights.items()})
+        return self.stock(trained).eval()
+
+    def stock(self, trained: nn.Module) -> PreTrainedModel:
+        """The stock model that computes what a trained one of `model` does."""
         prior = merged(trained) if self.config.lora_rank else trained
         assert isinstance(prior, PreTrainedModel)
-        return prior.eval()
+        return prior
 
     def _first_prior(self) -> PreTrainedModel:
         if self.origin is not None:

@@ -69,7 +69,11 @@ def test_growing_draws_nothing():
 
 @pytest.mark.parametrize("architecture", [None, "qwen3 tied"])
 def test_the_saved_bundle_is_an_ordinary_one(architecture, tmp_path):
-    old = replace(shared_bundle("level"), static_chances=static_chances()) if architecture is None else extended(architecture)
+    old = (
+        replace(shared_bundle("level"), static_chances=static_chances())
+        if architecture is None
+        else extended(architecture)
+    )
     new = grown(old)
     assert new.static_chances is None
     new.save_pretrained(tmp_path)

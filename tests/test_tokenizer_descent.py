@@ -38,7 +38,9 @@ def test_a_descendant_reads_the_codes_of_its_ancestor_and_no_other():
     assert makes_codes_of(loaded, OLD, (6, 9))
     assert not makes_codes_of(loaded, OLD, (6, 10))
     assert not makes_codes_of(loaded, "0" * 64, (6, 9))
-    assert not makes_codes_of(LoadedImageTokenizer(image_tokenizer(), processor(), ""), loaded.codes_fingerprint, (8, 12))
+    assert not makes_codes_of(
+        LoadedImageTokenizer(image_tokenizer(), processor(), ""), loaded.codes_fingerprint, (8, 12)
+    )
     assert not makes_codes_of(LoadedImageTokenizer(adapted("vqvae2"), processor(), ""), OLD, (6, 9))
 
 
