@@ -1,6 +1,6 @@
 """Adapting a prior to a grown image tokenizer: new codes gain rows that learn, all else stays bit for bit.
 
-pictogram adapt-prior --from bundle --tokenizer grown-tokenizer --codes new-codes --reference-codes codes --output adapted-bundle
+pictogram adapt-prior --from bundle --tokenizer grown-tokenizer --codes new-codes --reference-codes codes
 """
 
 from __future__ import annotations
@@ -154,7 +154,6 @@ def invoked_ids(bundle: Bundle, codes: CodesDataset) -> list[int]:
 
 
 def _write_report(config: PriorAdaptationConfig, parts: _Parts, after: Bundle) -> None:
-    after.to("cpu")
     moves_trunk = config.lora_rank > 0
     report = adaptation_report(parts.before, parts.grown, after, parts.moved_ids, moves_trunk=moves_trunk)
     report["rate"] = {"new_pictures": rates_of_new_pictures(parts.grown, after, parts.scored, config.rate_images)}

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from ..hub.fingerprint import fingerprint
 from ..tokenizer.batches import permutation
 from ..tokenizer.codes_dataset import CodesDataset
+from ..tokenizer.progress import progress_bar
 from .ancestor_bundle import cut_bundle
 from .bundle import Bundle
 from .documents import images_to_ids, unconditional
@@ -91,8 +92,9 @@ def rates_of_new_pictures(start: Bundle, after: Bundle, codes: CodesDataset, mos
 
 
 def rates_of_old_pictures(before: Bundle, after: Bundle, codes: CodesDataset, most: int) -> dict[str, Any]:
-    """Bits per picture of the ancestor's codes: under the old prior, and under the new one among all of its codes or
-    among those of the ancestor alone, as its files are read.
+    """Bits per picture of the ancestor's codes: under the old prior and under the new one.
+
+    The new prior chooses among all of its codes, or among those of the ancestor alone, as the ancestor's files are read.
 
     Args:
         before: the ancestor.
@@ -121,9 +123,13 @@ def image_rate(bundle: Bundle, codes: CodesDataset, rows: Sequence[int]) -> Rate
 def _compared(bundles: Mapping[str, Bundle], codes: CodesDataset, most: int) -> dict[str, Any]:
     """The rates of the same pictures under several bundles, and how each differs from the first."""
     rows = sorted(permutation(len(codes), 0, 0)[:most].tolist())
-    rates = {name: image_rate(bundle, codes, rows) for name, bundle in bundles.items()}
-    first = next(iter(rates.values())).image_bits
-    others = [name for name in rates if rates[name] is not next(iter(rates.values()))]
+    rates: dict[str, Rate] = {}
+    with progress_bar("rates", len(bundles)) as advance:
+        for name, bundle in bundles.items():
+            rates[name] = image_rate(bundle, codes, rows)
+            advance(1)
+    reference, *others = rates
+    first = rates[reference].image_bits
     return {
         "split": codes.split,
         "images": len(rows),

@@ -71,8 +71,8 @@ def _descendant(bundle: Bundle, image: LoadedImageTokenizer) -> ImageTokenizer:
         raise InputError(f"the image tokenizer has the bundle's own codes, {sizes}: there is nothing to grow")
     if not isinstance(image.model, ImageTokenizer) or not makes_codes_of(image, old, sizes):
         raise InputError(
-            f"the image tokenizer was not grown from the bundle's: none of its ancestors gives codes {old[:12]}... with "
-            f"codebooks of {sizes}"
+            f"the image tokenizer was not grown from the bundle's: none of its ancestors gives codes {old[:12]}... "
+            f"with codebooks of {sizes}"
         )
     return image.model
 

@@ -70,7 +70,7 @@ def table_names(prior: PreTrainedModel) -> set[str]:
 
 
 def _tables(prior: PreTrainedModel) -> dict[str, str]:
-    """Names of these parameters, by the name of their layer, which tells `build_optimizers` which of them decay."""
+    """Names of these parameters by the name of their layer, which tells `build_optimizers` which of them decay."""
     layers: list[Any] = [prior.get_input_embeddings(), prior.get_output_embeddings()]
     wanted = {id(parameter) for layer in layers for parameter in layer.parameters()}
     found: dict[str, str] = {}
