@@ -94,7 +94,7 @@ def rates_of_new_pictures(start: Bundle, after: Bundle, codes: CodesDataset, mos
 def rates_of_old_pictures(before: Bundle, after: Bundle, codes: CodesDataset, most: int) -> dict[str, Any]:
     """Bits per picture of the ancestor's codes: under the old prior and under the new one.
 
-    The new prior chooses among all of its codes, or among those of the ancestor alone, as the ancestor's files are read.
+    The new prior chooses among all of its codes, or among those of the ancestor alone, as in reading its files.
 
     Args:
         before: the ancestor.
