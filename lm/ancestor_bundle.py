@@ -94,6 +94,6 @@ def _cut_vocabulary(vocabulary: JointVocabulary, vocab_size: int) -> JointVocabu
 
 def _cut_prior(prior: PreTrainedModel, vocab_size: int) -> PreTrainedModel:
     cut = copy.deepcopy(prior)
-    with torch.random.fork_rng():  # first weights are drawn, and replaced
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and replaced
         cut.resize_token_embeddings(vocab_size, mean_resizing=False)
     return cut.eval()

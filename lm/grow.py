@@ -96,7 +96,7 @@ def _grown_prior(
     prior: PreTrainedModel, vocabulary: JointVocabulary, old: JointVocabulary, images: ImageTokenizer
 ) -> PreTrainedModel:
     grown = copy.deepcopy(prior)
-    with torch.random.fork_rng():  # new rows are drawn, and replaced
+    with torch.random.fork_rng(devices=[]):  # new rows are drawn, and replaced
         grown.resize_token_embeddings(vocabulary.vocab_size, mean_resizing=False)
     embeddings, head = grown.get_input_embeddings(), grown.get_output_embeddings()
     assert isinstance(embeddings, nn.Embedding) and isinstance(head, nn.Linear)

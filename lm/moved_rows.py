@@ -38,6 +38,7 @@ class MovedRows(nn.Module):
         if not ids or len(set(ids)) < len(ids) or not 0 <= min(ids) <= max(ids) < vocab_size:
             raise InputError(f"rows that move must be at least one of {vocab_size} ids, each once, got {len(ids)}")
         self.prior = prior.requires_grad_(False)
+        self.ids: torch.Tensor
         self.register_buffer("ids", torch.tensor(ids), persistent=False)
         self._names = _tables(prior)
         tables = dict(prior.named_parameters())

@@ -15,8 +15,9 @@ ARCHITECTURES = ["llama", "qwen3", "qwen3 tied", "gpt2", "phi"]
 IDS = [7, 3, 40]
 
 
-def learn(model: nn.Module, steps: int = 5, **settings: float) -> None:
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.1, **settings)
+def learn(model: nn.Module, steps: int = 5, weight_decay: float = 0.0) -> None:
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=0.1, weight_decay=weight_decay)
     ids = torch.tensor([[3, 7, 9, 40, 7, 11, 3]])
     for _ in range(steps):
         optimizer.zero_grad()

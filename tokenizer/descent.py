@@ -49,14 +49,14 @@ def ancestor_tokenizer(model: ImageTokenizer, codebook_sizes: Sequence[int]) -> 
     config = copy.deepcopy(model.config)
     older = [each for each in ancestors_of(model) if sum(each.codebook_sizes) < sum(codebook_sizes)]
     config.codebook_sizes, config.ancestors = list(codebook_sizes), [each.to_json() for each in older]
-    with torch.random.fork_rng():  # first weights are drawn, and replaced
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and replaced
         cut = ImageTokenizer(config).eval()
     state = model.state_dict()
     for name, tensor in state.items():
         if found := _ROWS.fullmatch(name):
             state[name] = tensor[: codebook_sizes[int(found[1] or found[2])]]
     cut.load_state_dict(state)
-    return cut.to(device=model.device, dtype=model.dtype)
+    return cut.to(model.device, model.dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def makes_codes_of(loaded: LoadedImageTokenizer, fingerprint: str, codebook_sizes: Sequence[int]) -> bool:
