@@ -100,6 +100,9 @@ def decompress(
 
 def info(
     file: Annotated[Path, typer.Argument(help="What `pictogram compress` wrote.")],
+    model: Annotated[
+        str, typer.Option(help="Bundle that is asked whether it reads the file, as itself or as a descendant.")
+    ] = "",
     json_output: Json = False,
 ) -> None:
     """Say what is in a compressed file; takes no model.
@@ -107,7 +110,9 @@ def info(
     Example: pictogram info photos.picto
     """
     data = _read(file)
-    print_result({"file": str(file)} | _described(read_file(data, (0, 0)), len(data)), json_output)
+    described = _described(read_file(data, (0, 0)), len(data))
+    reader = {"read_by": ImageCodec.from_pretrained(model).reader(data)} if model else {}
+    print_result({"file": str(file)} | described | reader, json_output)
 
 
 def count_codes(

@@ -205,6 +205,17 @@ class ImageCodec(BundlePipeline):
             self._model(read_model(data))
         return read_file(data, self.native)
 
+    def reader(self, data: bytes) -> str:
+        """What of the bundle reads a file: "prior", "tables", or "ancestor" and its id.
+
+        Raises:
+            InputError: nothing does, or it is no such file.
+        """
+        model_id = read_model(data)
+        if self._ancestor(model_id) is not None:
+            return f"ancestor {model_id.hex()}"
+        return "prior" if self._model(model_id) is self._prior else "tables"
+
     @property
     def native(self) -> tuple[int, int]:
         """Height and width, pixels, of pictures that need not say theirs."""

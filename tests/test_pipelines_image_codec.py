@@ -309,6 +309,15 @@ def test_levels_that_an_ancestors_file_left_out_are_drawn_as_the_ancestor_draws_
     assert same(ImageCodec(grown(old.bundle)).decompress(data, rest="drawn", seed=3).images, expected)
 
 
+def test_who_reads_a_file():
+    old = codec()
+    new = ImageCodec(grown(old.bundle))
+    data = old.compress(files()[0]).data
+    assert new.reader(data) == f"ancestor {old.inspect(data).model.hex()}"
+    assert old.reader(data) == new.reader(new.compress(files()[0]).data) == "prior"
+    assert old.reader(old.compress(files()[0], static=True).data) == "tables"
+
+
 def test_ancestors_that_changed_and_strangers_are_refused():
     old = codec()
     new = grown(old.bundle)
