@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .lm.bundle import Bundle as Bundle
     from .lm.bundle_push import push_bundle as push_bundle
     from .lm.extend import extend_language_model as extend_language_model
+    from .lm.grow import grow_bundle as grow_bundle
     from .lm.processor import GrammarLogitsProcessor as GrammarLogitsProcessor
     from .lm.vocabulary import JointVocabulary as JointVocabulary
     from .pipelines.image_codec import ImageCodec as ImageCodec
@@ -37,6 +38,7 @@ _HOME = {
     "Bundle": "lm.bundle",
     "push_bundle": "lm.bundle_push",
     "extend_language_model": "lm.extend",
+    "grow_bundle": "lm.grow",
     "GrammarLogitsProcessor": "lm.processor",
     "JointVocabulary": "lm.vocabulary",
     "ImageCodec": "pipelines.image_codec",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -9,13 +11,16 @@ from ..hub.errors import InputError
 from .vocabulary import JointVocabulary
 
 
-def add_lora(prior: PreTrainedModel, vocabulary: JointVocabulary, rank: int) -> nn.Module:
+def add_lora(
+    prior: PreTrainedModel, vocabulary: JointVocabulary, rank: int, ids: Sequence[int] | None = None
+) -> nn.Module:
     """Freezes a prior but for adapters of all its linear layers, and for what image and control tokens are.
 
     Args:
         prior: a causal LM; it is changed.
         vocabulary: tells its text from the other tokens, whose embedding and output rows are trained.
         rank: of the adapters.
+        ids: whose rows are trained instead.
 
     Raises:
         InputError: the package peft is not installed.
@@ -24,8 +29,8 @@ def add_lora(prior: PreTrainedModel, vocabulary: JointVocabulary, rank: int) -> 
         import peft
     except ImportError:
         raise InputError("lora_rank needs the package peft: pip install peft") from None
-    new_ids = list(range(len(vocabulary.text_range), vocabulary.vocab_size))
-    tables = {name: new_ids for name in _embedding_names(prior)}
+    trained = list(range(len(vocabulary.text_range), vocabulary.vocab_size) if ids is None else ids)
+    tables = {name: trained for name in _embedding_names(prior)}
     return peft.get_peft_model(
         prior, peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", trainable_token_indices=tables)
     )

@@ -133,19 +133,20 @@ class StaticReader:
         self._place += 1
 
 
-def count_rows(rows: CodeRows, order: str) -> StaticChances:
+def count_rows(rows: CodeRows, order: str, codebook_sizes: Sequence[int] | None = None) -> StaticChances:
     """Tables of all rows of a dataset of codes, whose pictures are of one size.
 
     Args:
         rows: the codes.
         order: of the codes in a stream.
+        codebook_sizes: K of every level, where the tables are for a descendant with more codes.
 
     Raises:
         InputError: pictures of several sizes, or none.
     """
     total = sum(rows.shard_sizes)
     parts = (rows.codes(range(first, min(first + _ROWS_AT_ONCE, total))) for first in range(0, total, _ROWS_AT_ONCE))
-    return count_codes(parts, rows.codebook_sizes, rows.shared_grids, order)
+    return count_codes(parts, codebook_sizes or rows.codebook_sizes, rows.shared_grids, order)
 
 
 def count_codes(

@@ -7,6 +7,7 @@ torchrun --nproc_per_node 2 -m pictogram.lm.train --codes codes/ --tokenizer ima
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from .training_config import PriorTrainingConfig
 from .training_rows import TrainingRows, open_rows
 from .training_start import PriorStart, new_start
 
-__all__ = ["PriorTrainingConfig", "train_prior"]
+__all__ = ["PriorTrainingConfig", "train_from", "train_prior"]
 
 
 def train_prior(config: PriorTrainingConfig) -> Bundle:
@@ -53,15 +54,37 @@ def train_prior(config: PriorTrainingConfig) -> Bundle:
     rows = open_rows(config)
     folder = TrainingFolder(config.output, config.settings() | rows.settings())
     if not folder.is_complete:
-        _Trainer(config, folder, rows, new_start(config, rows)).run()
+        train_from(new_start(config, rows), rows, folder)
     return Bundle.from_pretrained(config.output)
+
+
+def train_from(
+    start: PriorStart, rows: TrainingRows, folder: TrainingFolder, on_saved: Callable[[Bundle], None] | None = None
+) -> None:
+    """Trains what `start` gives by its configuration, from the last checkpoint on, and saves the bundle.
+
+    Args:
+        start: first weights and words.
+        rows: what is learned and what is scored.
+        folder: for the bundle.
+        on_saved: called on the main process with the bundle, after it was saved and before the run counts as ended.
+    """
+    _Trainer(start.config, folder, rows, start, on_saved).run()
 
 
 class _Trainer:
     """The state of one training run on one process."""
 
-    def __init__(self, config: PriorTrainingConfig, folder: TrainingFolder, rows: TrainingRows, start: PriorStart):
+    def __init__(
+        self,
+        config: PriorTrainingConfig,
+        folder: TrainingFolder,
+        rows: TrainingRows,
+        start: PriorStart,
+        on_saved: Callable[[Bundle], None] | None = None,
+    ):
         self.config, self.folder, self.start, self.trained = config, folder, start, rows.trained
+        self.on_saved = on_saved
         self.accelerator = start_accelerator(config.mixed_precision, config.trackers, config.output)
         set_seed(config.seed)
         self.grammar = Grammar(start.vocabulary)
@@ -177,14 +200,17 @@ class _Trainer:
             bundle = replace(self.start.bundle(prior), static_chances=self._static_chances())
             bundle.save_pretrained(self.folder.path)
             write_bundle_card(bundle, self.folder.path, prompt=next(filter(None, self.start.words.captions), ""))
+            if self.on_saved is not None:
+                self.on_saved(bundle)
             self.folder.complete({"steps": self.config.num_steps, "seed": self.config.seed})
         finish(self.accelerator)
 
     def _static_chances(self) -> StaticChances | None:
         """Tables of the codes learned from, for compression without the prior; documents do not give any."""
-        if isinstance(self.trained, StoredDocuments) or max(self.trained.codebook_sizes) > MAX_SYMBOLS:
+        vocabulary = self.start.vocabulary
+        if isinstance(self.trained, StoredDocuments) or max(vocabulary.codebook_sizes) > MAX_SYMBOLS:
             return None
-        return count_rows(self.trained, self.start.vocabulary.order)
+        return count_rows(self.trained, vocabulary.order, vocabulary.codebook_sizes)
 
 
 def run_training(config: PriorTrainingConfig) -> dict[str, Any]:

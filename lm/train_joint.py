@@ -193,6 +193,7 @@ class _Trainer:
                 self.bundle.vocabulary,
                 codes_fingerprint=codes_fingerprint(tokenizer, processor),
                 decoder_fingerprint=decoder_fingerprint(tokenizer),
+                ancestors=(),
             )
             # Tables of the old codes would no longer fit: `count-codes` makes new ones.
             bundle = replace(self.bundle, vocabulary=vocabulary, static_chances=None)

@@ -11,6 +11,7 @@ from ..tokenizer.codes_dataset import CodesDataset, load_codes
 from ..tokenizer.codes_location import check_fingerprint, find_codes
 from ..tokenizer.codes_manifest import CodesManifest
 from ..tokenizer.codes_shards import CodesShards
+from ..tokenizer.descent import check_codes
 from ..tokenizer.loading import LoadedImageTokenizer, load_image_tokenizer
 from .bundle import Bundle
 from .code_documents import CodeRows
@@ -61,7 +62,7 @@ def open_rows(config: PriorTrainingConfig) -> TrainingRows:
         return _open_documents(config, origin, image_tokenizer)
     trained = _open(config, config.split, image_tokenizer)
     scored = _open(config, config.eval_split, image_tokenizer) if config.eval_split else None
-    content = _content(trained.manifest, config.split)
+    content = content_fingerprint(trained.manifest, config.split)
     if config.holdout_share:
         assert isinstance(trained, CodesDataset)  # `PriorTrainingConfig` refuses streaming
         parts = trained.split_by_key({"train": 1 - config.holdout_share, "holdout": config.holdout_share})
@@ -83,7 +84,8 @@ def _open_documents(
     return TrainingRows(image_tokenizer, origin, trained, scored, trained.content[:16])
 
 
-def _content(manifest: CodesManifest, split: str) -> str:
+def content_fingerprint(manifest: CodesManifest, split: str) -> str:
+    """Tells the rows of a split from others."""
     found = manifest.splits[split]
     # Folders made before the hashes of their files were kept are told apart by their counts.
     content = {"sha256": found.sha256} if found.sha256 else {"rows": found.rows, "num_shards": found.num_shards}
@@ -92,9 +94,9 @@ def _content(manifest: CodesManifest, split: str) -> str:
 
 def _open(config: PriorTrainingConfig, split: str, image_tokenizer: LoadedImageTokenizer) -> CodesDataset | CodesShards:
     if not config.streaming:
-        return load_codes(config.codes, split, codes_fingerprint=image_tokenizer.codes_fingerprint)
+        return load_codes(config.codes, split, tokenizer=image_tokenizer)
     location = find_codes(config.codes)
-    location.check_fingerprint(image_tokenizer.codes_fingerprint)
+    check_codes(location.name, location.manifest, image_tokenizer)
     if location.split(split).rows < 1:
         raise InputError(f"split {split} of {config.codes} has no rows")
     return CodesShards(location, split)

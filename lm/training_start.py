@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from accelerate import Accelerator
@@ -83,9 +83,13 @@ class PriorStart:
         trained = self.model()
         assert isinstance(weights, dict)
         trained.load_state_dict({name: torch.as_tensor(value).cpu() for name, value in weights.items()})
+        return self.stock(trained).eval()
+
+    def stock(self, trained: nn.Module) -> PreTrainedModel:
+        """The stock model that computes what a trained one of `model` does."""
         prior = merged(trained) if self.config.lora_rank else trained
         assert isinstance(prior, PreTrainedModel)
-        return prior.eval()
+        return prior
 
     def _first_prior(self) -> PreTrainedModel:
         if self.origin is not None:
@@ -103,11 +107,9 @@ class PriorStart:
         )
 
     def bundle(self, prior: PreTrainedModel) -> Bundle:
-        """The prior with everything needed to speak to it."""
-        image_tokenizer = self.image_tokenizer
-        return Bundle(
-            prior, self.vocabulary, self.words.text_tokenizer, image_tokenizer.model, image_tokenizer.processor
-        )
+        """The prior with everything needed to speak to it. It has learned, and reads no files of its ancestors."""
+        image_tokenizer, vocabulary = self.image_tokenizer, replace(self.vocabulary, ancestors=())
+        return Bundle(prior, vocabulary, self.words.text_tokenizer, image_tokenizer.model, image_tokenizer.processor)
 
 
 def new_start(config: PriorTrainingConfig, rows: TrainingRows) -> PriorStart:
@@ -137,7 +139,7 @@ def new_words(config: PriorTrainingConfig, rows: TrainingRows, captions: Sequenc
     text_tokenizer = TextTokenizer(train_text_tokenizer(captions, config.text_vocab_size))
     vocabulary = JointVocabulary.from_scratch(
         text_tokenizer.vocab_size,
-        rows.trained.codebook_sizes,
+        rows.image_tokenizer.model.config.codebook_sizes,  # an ancestor that made the codes has fewer
         [rows.trained.shared_grids],
         config.order,
         codes_fingerprint=rows.image_tokenizer.codes_fingerprint,

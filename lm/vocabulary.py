@@ -19,6 +19,7 @@ import torch
 from ..hub.errors import InputError
 from ..hub.files import read_json, write_json
 from .order import Grids, checked_grids
+from .prior_ancestors import PriorAncestor, check_prior_ancestors
 from .segments import (
     BOS,
     CONTROL_TOKENS,
@@ -65,9 +66,11 @@ class JointVocabulary:
         codes_fingerprint: of the image tokenizer that gives the codes; empty if unknown.
         decoder_fingerprint: of the image tokenizer that draws them; empty if unknown.
         text_file: name of the file beside the vocabulary that holds the text tokenizer, one of `TEXT_FILES`.
+        ancestors: bundles that the vocabulary's bundle was grown from and still holds unchanged, oldest first.
 
     Raises:
-        InputError: overlapping or missing segments, unknown order or text file, sizes that do not fit the levels.
+        InputError: overlapping or missing segments, unknown order or text file, sizes that do not fit the levels, or
+            ancestors that end within a segment.
     """
 
     segments: tuple[Segment, ...]
@@ -76,9 +79,11 @@ class JointVocabulary:
     codes_fingerprint: str = ""
     decoder_fingerprint: str = ""
     text_file: str = TEXT_FILES[0]
+    ancestors: tuple[PriorAncestor, ...] = ()
 
     def __post_init__(self):
         check_segments(self.segments)
+        check_prior_ancestors(self.ancestors, [segment.stop for segment in self.segments])
         check_sizes(self.sizes, self.order, self.num_levels, [name for s in self.segments for name in s.tokens])
         if self.text_file not in TEXT_FILES:
             raise InputError(f"text_file is {self.text_file!r}, expected one of {', '.join(TEXT_FILES)}")
@@ -290,6 +295,7 @@ class JointVocabulary:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `vocabulary.json`."""
+        ancestors = {"ancestors": [ancestor.to_json() for ancestor in self.ancestors]} if self.ancestors else {}
         return {
             "format": FORMAT,
             "about": list(ABOUT),
@@ -300,6 +306,7 @@ class JointVocabulary:
             "segments": [segment.to_json() for segment in self.segments],
             "codes_fingerprint": self.codes_fingerprint,
             "decoder_fingerprint": self.decoder_fingerprint,
+            **ancestors,
         }
 
     @classmethod
@@ -322,6 +329,7 @@ class JointVocabulary:
                 codes_fingerprint=str(content["codes_fingerprint"]),
                 decoder_fingerprint=str(content["decoder_fingerprint"]),
                 text_file=content.get("text_file", TEXT_FILES[0]),
+                ancestors=tuple(map(PriorAncestor.from_json, content.get("ancestors", ()))),
             )
         except KeyError as error:
             raise InputError(f"the vocabulary is malformed: it lacks {error}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..lm import build_documents, train_joint
+from ..lm import adapt_prior, build_documents, train_joint
 from ..lm import train as train_lm
 from ..tokenizer import import_tokenizer, train_patches
 from ..tokenizer import train as train_tokenizer
@@ -31,6 +31,7 @@ app.command("tokenize")(tokenize.main)
 app.command("build-documents")(build_documents.main)
 app.command("train-lm")(train_lm.main)
 app.command("train-joint")(train_joint.main)
+app.command("adapt-prior")(adapt_prior.main)
 app.command("sweep-rates")(sweep_rates.main)
 app.command("push")(push.main)
 app.command("serve")(serve.main)

@@ -100,6 +100,9 @@ def decompress(
 
 def info(
     file: Annotated[Path, typer.Argument(help="What `pictogram compress` wrote.")],
+    model: Annotated[
+        str, typer.Option(help="Bundle that is asked whether it reads the file, as itself or as a descendant.")
+    ] = "",
     json_output: Json = False,
 ) -> None:
     """Say what is in a compressed file; takes no model.
@@ -107,7 +110,9 @@ def info(
     Example: pictogram info photos.picto
     """
     data = _read(file)
-    print_result({"file": str(file)} | _described(read_file(data, (0, 0)), len(data)), json_output)
+    described = _described(read_file(data, (0, 0)), len(data))
+    reader = {"read_by": ImageCodec.from_pretrained(model).reader(data)} if model else {}
+    print_result({"file": str(file)} | described | reader, json_output)
 
 
 def count_codes(
@@ -123,8 +128,8 @@ def count_codes(
     bundle = Bundle.from_pretrained(model)
     if bundle.revision is not None:
         raise InputError(f"the tables go into a folder, but {model} is on the Hub; download it first")
-    rows = load_codes(codes, split, codes_fingerprint=bundle.vocabulary.codes_fingerprint)
-    tables = count_rows(rows, bundle.vocabulary.order)
+    rows = load_codes(codes, split, tokenizer=bundle.image_tokenizer, processor=bundle.image_processor)
+    tables = count_rows(rows, bundle.vocabulary.order, bundle.vocabulary.codebook_sizes)
     tables.save(Path(model).expanduser())
     print_result({"bundle": model, "pictures": len(rows), "levels": len(tables.frequencies)}, json_output)
 

@@ -47,7 +47,7 @@ class EvaluationInput:
             InputError: something is missing, they do not belong together, or see `choose_rows`.
         """
         bundle = open_bundle(model)
-        dataset = load_codes(codes, split, codes_fingerprint=bundle.vocabulary.codes_fingerprint)
+        dataset = load_codes(codes, split, tokenizer=bundle.image_tokenizer, processor=bundle.image_processor)
         protocol = {
             "library": f"pictogram {version('pictogram')}, torch {version('torch')}",
             "model": model,

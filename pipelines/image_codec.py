@@ -11,6 +11,7 @@ from functools import cached_property
 from PIL import Image
 
 from ..hub.errors import InputError
+from ..lm.ancestor_bundle import ancestor_bundle
 from ..lm.bundle import Bundle
 from ..lm.code_chances import CodeChances
 from ..lm.code_stream import decode_codes, encode_codes
@@ -76,7 +77,8 @@ class ImageCodec(BundlePipeline):
 
     Pictures of any size are cut into squares of the size that the image tokenizer was trained for. Streams are written
     with the prior, in float64 on the CPU, or, with `static`, with counted tables: faster, longer, and read by any
-    computer whatever its arithmetic. A file names the model it needs, and is refused by any other.
+    computer whatever its arithmetic. A file names the model it needs, and is refused by any other. A bundle that was
+    grown from another reads that one's files as well, as long as none of its old rows has changed.
 
     Args:
         bundle: the prior and the image tokenizer.
@@ -92,6 +94,7 @@ class ImageCodec(BundlePipeline):
         super().__init__(bundle)
         self.squares = CodecSquares(bundle)
         self._known_scales: dict[int, Sequence[float]] = {}
+        self._ancestors: dict[bytes, ImageCodec] = {}
 
     def compress(
         self,
@@ -170,6 +173,8 @@ class ImageCodec(BundlePipeline):
         """
         if rest not in RESTS:
             raise InputError(f"rest must be one of {', '.join(RESTS)}, got {rest!r}")
+        if (ancestor := self._ancestor(read_model(data))) is not None:
+            return ancestor.decompress(data, indices=indices, rest=rest, seed=seed, progress=progress)
         model = self._model(read_model(data))
         file = read_file(data, self.native)
         wanted = range(file.num_pictures) if indices is None else _checked_indices(indices, file.num_pictures)
@@ -196,8 +201,20 @@ class ImageCodec(BundlePipeline):
         Raises:
             InputError: no such file, one that needs another model, or that is damaged where that can be seen.
         """
-        self._model(read_model(data))
+        if self._ancestor(read_model(data)) is None:
+            self._model(read_model(data))
         return read_file(data, self.native)
+
+    def reader(self, data: bytes) -> str:
+        """What of the bundle reads a file: "prior", "tables", or "ancestor" and its id.
+
+        Raises:
+            InputError: nothing does, or it is no such file.
+        """
+        model_id = read_model(data)
+        if self._ancestor(model_id) is not None:
+            return f"ancestor {model_id.hex()}"
+        return "prior" if self._model(model_id) is self._prior else "tables"
 
     @property
     def native(self) -> tuple[int, int]:
@@ -221,10 +238,22 @@ class ImageCodec(BundlePipeline):
             if model.model_id == model_id:
                 return model
         there = ", ".join(model.model_id.hex() for model in models)
+        older = ", ".join(ancestor.model_id for ancestor in self.bundle.vocabulary.ancestors)
         raise InputError(
-            f"the file was written with model {model_id.hex()}, but {self.bundle.name or 'this bundle'} is {there}; "
-            "give the bundle that it was compressed with"
+            f"the file was written with model {model_id.hex()}, but {self.bundle.name or 'this bundle'} is {there}"
+            f"{f', grown from {older}' if older else ''}; give the bundle that it was compressed with"
         )
+
+    def _ancestor(self, model_id: bytes) -> ImageCodec | None:
+        """The codec of the ancestor that wrote a file; None if none did.
+
+        Raises:
+            InputError: the bundle names the ancestor, but has changed since.
+        """
+        for ancestor in self.bundle.vocabulary.ancestors:
+            if ancestor.model_id == model_id.hex() and model_id not in self._ancestors:
+                self._ancestors[model_id] = ImageCodec(ancestor_bundle(self.bundle, ancestor))
+        return self._ancestors.get(model_id)
 
     def _chooser(self, model: CodecModel, rate_weight: float, num_levels: int, pictures: Sequence[Picture]) -> Chooser:
         """Codes by rate and distortion.

@@ -24,6 +24,7 @@ COMMANDS = [
     ["build-documents"],
     ["train-lm"],
     ["train-joint"],
+    ["adapt-prior"],
     ["sweep-rates"],
     ["push"],
     ["serve"],

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from tiny_bundles import bundle_around
 from tiny_chain import codes_folder, pictures, shared_bundle
+from tiny_grown import grown
 
 from pictogram import load_codes
 from pictogram.hub.errors import InputError
@@ -277,3 +278,56 @@ def test_damage_never_makes_another_picture(static):
         except InputError:
             continue
         assert same(found.images, expected.images)
+
+
+@pytest.mark.parametrize("order", ["level", "pyramid"])
+def test_a_grown_bundle_reads_the_files_of_its_ancestor(order, tmp_path):
+    """Bit for bit, whatever the new rows learned; it writes with its own new model."""
+    old = codec(order)
+    new = grown(old.bundle)
+    with torch.no_grad():
+        for layer in (new.prior.get_input_embeddings(), new.prior.get_output_embeddings()):
+            layer.weight[old.bundle.vocabulary.vocab_size :].normal_(std=3)  # pyright: ignore
+    new.save_pretrained(tmp_path)
+    tested = ImageCodec.from_pretrained(tmp_path)
+    several = [*files(), noise(20, 40)]
+    for names, group_size in (((), 128), ([f"{number}.png" for number in range(17)], 128), ((), 3)):
+        file = old.compress(several, names=names, group_size=group_size)
+        assert tested.inspect(file.data) == old.inspect(file.data)
+        assert same(tested.decompress(file.data).images, old.decompress(file.data).images)
+    file = tested.compress(several)
+    assert tested.inspect(file.data).model != old.inspect(old.compress(several).data).model
+    assert len(tested.decompress(file.data).images) == len(several)
+    with pytest.raises(InputError, match=r"but this bundle is [0-9a-f]{8}, [0-9a-f]{8}; give the bundle"):
+        old.decompress(file.data)
+
+
+def test_levels_that_an_ancestors_file_left_out_are_drawn_as_the_ancestor_draws_them():
+    old = codec()
+    data = old.compress(files()[:4], num_levels=1).data
+    expected = old.decompress(data, rest="drawn", seed=3).images
+    assert same(ImageCodec(grown(old.bundle)).decompress(data, rest="drawn", seed=3).images, expected)
+
+
+def test_who_reads_a_file():
+    old = codec()
+    new = ImageCodec(grown(old.bundle))
+    data = old.compress(files()[0]).data
+    assert new.reader(data) == f"ancestor {old.inspect(data).model.hex()}"
+    assert old.reader(data) == new.reader(new.compress(files()[0]).data) == "prior"
+    assert old.reader(old.compress(files()[0], static=True).data) == "tables"
+
+
+def test_ancestors_that_changed_and_strangers_are_refused():
+    old = codec()
+    new = grown(old.bundle)
+    data = old.compress(files()[0]).data
+    changed = ImageCodec(dataclasses.replace(new, prior=torch_copy(new.prior)))
+    for read in (changed.decompress, changed.inspect):
+        with pytest.raises(InputError, match="its weights have changed since; use the ancestor"):
+            read(data)
+    tables = old.compress(files()[0], static=True).data
+    other = ImageCodec(dataclasses.replace(old.bundle, prior=torch_copy(old.bundle.prior))).compress(files()[0]).data
+    for stranger in (tables, other):
+        with pytest.raises(InputError, match=r"but this bundle is [0-9a-f]{8}, grown from [0-9a-f]{8}; give"):
+            ImageCodec(new).decompress(stranger)

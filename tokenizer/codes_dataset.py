@@ -17,12 +17,13 @@ from datasets import Dataset, load_dataset
 from PIL import Image
 
 from ..hub.errors import InputError
-from .codes_location import check_fingerprint, find_codes
+from .codes_location import find_codes
 from .codes_manifest import CodesManifest
 from .codes_splits import rows_by_key
 from .codes_stream import CodesStream, as_captions
 from .codes_table import CodesTable
 from .codes_writer import write_codes
+from .descent import check_codes
 from .image_processor import ImageTokenizerImageProcessorPil, to_images
 from .interface import ImageCodes, TokenizesImages
 from .loading import LoadedImageTokenizer, with_processor
@@ -119,7 +120,7 @@ class CodesDataset:
 
         Args:
             indices: row numbers in any order.
-            tokenizer: the one that made the codes, or one with another decoder that gives the same codes.
+            tokenizer: the one that made the codes, one with another decoder that gives the same codes, or a descendant.
             num_levels: levels to decode from, coarse to fine; all unless told.
             processor: the tokenizer's image processor, part of its fingerprint; by default read from where `tokenizer`
                 was loaded from.
@@ -128,7 +129,7 @@ class CodesDataset:
             InputError: another tokenizer made the codes, or this one does not decode so many levels.
         """
         loaded = with_processor(tokenizer, processor)
-        check_fingerprint(f"split {self.split}", self.manifest.codes_fingerprint, loaded.codes_fingerprint)
+        check_codes(f"split {self.split}", self.manifest, loaded)
         rows = list(indices)
         # Pictures of several sizes make no batch.
         batches = row_batches(len(rows), 1 if self.grids is None else _DECODED_AT_ONCE)
@@ -210,8 +211,8 @@ def load_codes(
         path: the folder `write_codes` made, or "owner/name" of a dataset on the Hub. A folder of that name wins;
             whatever else looks like a path is never asked for on the Hub.
         split: one of its splits.
-        codes_fingerprint: refuse codes of any other tokenizer.
-        tokenizer: the same check against a model at hand.
+        codes_fingerprint: refuse codes of any other tokenizer, ancestors included.
+        tokenizer: refuse codes that are neither this tokenizer's nor those of one that it was grown from.
         processor: the model's image processor, part of its fingerprint; by default read from where `tokenizer` was
             loaded from.
         revision: branch, tag or commit on the Hub; the main branch unless told.
@@ -224,7 +225,7 @@ def load_codes(
     """
     location = find_codes(path, revision)
     if tokenizer is not None:
-        location.check_fingerprint(with_processor(tokenizer, processor).codes_fingerprint)
+        check_codes(location.name, location.manifest, with_processor(tokenizer, processor))
     if codes_fingerprint is not None:
         location.check_fingerprint(codes_fingerprint)
     location.split(split)
