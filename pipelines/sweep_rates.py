@@ -13,6 +13,7 @@ from ..hub.errors import InputError
 from ..hub.files import read_json, write_json
 from ..lm.model import PRIOR_SIZES
 from ..lm.train import PriorTrainingConfig, train_prior
+from ..tokenizer.accelerators import PRECISIONS
 from ..tokenizer.command_line import check_options, command, numbers, option, seed_option
 from ..tokenizer.presets import PRESETS
 from ..tokenizer.train import TokenizerTrainingConfig, train_tokenizer
@@ -41,6 +42,7 @@ class RateSweepConfig:
     tokenizer_steps: int = option(2000, "Training steps of each image tokenizer.", at_least=1)
     prior_size: str = option("small", "Size of each prior.", one_of=PRIOR_SIZES)
     prior_steps: int = option(800, "Training steps of each prior.", at_least=1)
+    mixed_precision: str = option("no", '"no", "fp16" or "bf16", for the image tokenizers.', one_of=PRECISIONS)
     layout: str = option(
         "aligned", "aligned: things lie alike in all pictures; crops: all places are alike.", one_of=tuple(LAYOUTS)
     )
@@ -69,6 +71,7 @@ class RateSweepConfig:
             data=self.data,
             split=self.split,
             seed=self.seed,
+            mixed_precision=self.mixed_precision,
             checkpoint_every=250,
             **settings,
         )

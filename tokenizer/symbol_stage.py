@@ -52,7 +52,8 @@ def learn_symbols(model: ImageTokenizer, dataset: PixelDataset, config: Tokenize
         config: `symbol_steps`, `symbol_neighbours`, `symbol_shift`, `symbol_flip`, the learning rate and the seed.
     """
     rows = permutation(len(dataset), config.seed, 0)[:_MOST_PICTURES].sort().values
-    kinds = _kinds(dataset, rows, config, model.config.codebook_dim).to(model.device)
+    sizes = (model.config.codebook_dim, model.config.codebook_sizes[0])
+    kinds = _kinds(dataset, rows, config, *sizes).to(model.device)
     encoder = model.encoder
     trained = nn.ModuleList([cast(nn.Module, encoder.image_features), encoder.to_latents[0]]).requires_grad_(True)
     _learn_to_see(model, trained, dataset, rows, kinds, config)
@@ -61,8 +62,10 @@ def learn_symbols(model: ImageTokenizer, dataset: PixelDataset, config: Tokenize
 
 
 @torch.no_grad()
-def _kinds(dataset: PixelDataset, rows: torch.Tensor, config: TokenizerTrainingConfig, dim: int) -> torch.Tensor:
-    """(N, D) rows of length 1: the spectral embedding of the pictures."""
+def _kinds(
+    dataset: PixelDataset, rows: torch.Tensor, config: TokenizerTrainingConfig, dim: int, num_codes: int
+) -> torch.Tensor:
+    """(N, D) rows of length 1: the spectral embedding of the pictures, in no more directions than there are codes."""
     with progress_bar("edges", len(rows)) as advance:
         histograms = []
         for batch in row_batches(len(rows), 256):
@@ -72,7 +75,7 @@ def _kinds(dataset: PixelDataset, rows: torch.Tensor, config: TokenizerTrainingC
     points = PrincipalComponents.of(points, _NUM_COMPONENTS).project(points)
     with progress_bar("neighbours", len(rows)) as advance:
         neighbours = find_neighbours(points, min(config.symbol_neighbours, len(rows) - 1), advance)
-    return spectral_embedding(neighbours, dim, seed=config.seed)
+    return F.pad(spectral_embedding(neighbours, min(dim, num_codes), seed=config.seed), (0, max(0, dim - num_codes)))
 
 
 def _learn_to_see(
