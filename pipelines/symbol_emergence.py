@@ -55,6 +55,7 @@ class EmergenceEvaluation:
         codebook_sizes: K of the k-means; the whole-image codes have their own.
         max_images: most pictures of a split, drawn by the seed; None takes all.
         num_seeds: of each k-means.
+        num_starts: tries of each k-means, of which the one with the least squared distances counts.
         seed: the first of them.
     """
 
@@ -65,6 +66,7 @@ class EmergenceEvaluation:
     codebook_sizes: Sequence[int] = (10, 32, 64, 128, 256, 512)
     max_images: int | None = None
     num_seeds: int = 3
+    num_starts: int = 3
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,6 +75,7 @@ class EmergenceEvaluation:
         if not self.codebook_sizes or min(self.codebook_sizes) < 2:
             raise InputError(f"codebook sizes must be at least 2, got {list(self.codebook_sizes)}")
         check_positive("num_seeds", self.num_seeds)
+        check_positive("num_starts", self.num_starts)
         if self.max_images is not None:
             check_positive("max_images", self.max_images)
 
@@ -208,7 +211,7 @@ def _kmeans_points(
         clouds = [components.project(cloud) for cloud in clouds]
     for size in what.codebook_sizes:
         for seed in range(what.seed, what.seed + what.num_seeds):
-            centroids = kmeans(clouds[0], size, num_iterations=_NUM_ITERATIONS, seed=seed)
+            centroids = kmeans(clouds[0], size, num_iterations=_NUM_ITERATIONS, seed=seed, num_starts=what.num_starts)
             first, second = (nearest(cloud, centroids) for cloud in clouds)
             yield _point(method, model, size, (first, second), sets)
             advance(1)

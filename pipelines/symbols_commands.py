@@ -114,6 +114,7 @@ def emergence_command(
     codebook_sizes: Annotated[str, typer.Option(help="K of the k-means, with commas.")] = "10,32,64,128,256,512",
     max_images: Annotated[int | None, typer.Option(help="Most pictures of a split, drawn by the seed.")] = None,
     num_seeds: Annotated[int, typer.Option(help="Runs of each k-means.")] = 3,
+    num_starts: Annotated[int, typer.Option(help="Tries of a run; the one with the least error counts.")] = 3,
     seed: Seed = 0,
     output: Annotated[
         Path | None, typer.Option("--out", help="Folder for emergence.json and a plot of information against bits.")
@@ -132,6 +133,7 @@ def emergence_command(
         codebook_sizes=whole_numbers("codebook_sizes", codebook_sizes),
         max_images=max_images,
         num_seeds=num_seeds,
+        num_starts=num_starts,
         seed=seed,
     )
     if output is not None:

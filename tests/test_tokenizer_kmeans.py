@@ -1,6 +1,7 @@
 import torch
 
 from pictogram.tokenizer.kmeans import kmeans
+from pictogram.tokenizer.quantizer import nearest
 
 
 def clusters(num_clusters: int, per_cluster: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -65,3 +66,14 @@ def test_half_precision_points_give_float32_centroids():
     found = kmeans(points, 4)
     assert found.dtype == torch.float32
     assert torch.equal(found, kmeans(points.float(), 4))
+
+
+def test_the_best_of_several_starts():
+    points = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+
+    def error(centroids: torch.Tensor) -> float:
+        return float((points - centroids[nearest(points, centroids)]).square().sum())
+
+    one, several = kmeans(points, 12, seed=3), kmeans(points, 12, seed=3, num_starts=6)
+    assert error(several) < error(one)
+    assert torch.equal(several, kmeans(points, 12, seed=3, num_starts=6))

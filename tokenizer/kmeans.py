@@ -7,20 +7,32 @@ import torch
 from .quantizer import nearest
 
 
-def kmeans(points: torch.Tensor, num_clusters: int, *, num_iterations: int = 10, seed: int = 0) -> torch.Tensor:
+def kmeans(
+    points: torch.Tensor, num_clusters: int, *, num_iterations: int = 10, seed: int = 0, num_starts: int = 1
+) -> torch.Tensor:
     """Clusters `points` (Arthur & Vassilvitskii 2007 for the start).
 
     Args:
         points: (N, D) float; N may be smaller than `num_clusters`.
         num_clusters: K.
         num_iterations: Lloyd steps.
-        seed: of the start's draws.
+        seed: of the starts' draws.
+        num_starts: tries, of which the one with the least squared distances is kept.
 
     Returns:
         (K, D) centroids. With fewer distinct points than K the surplus centroids repeat points.
     """
     points = points.float()
     generator = torch.Generator().manual_seed(seed)
+    tries = [_one_try(points, num_clusters, num_iterations, generator) for _ in range(num_starts)]
+    return tries[0] if num_starts == 1 else min(tries, key=lambda centroids: _squared_distances(points, centroids))
+
+
+def _squared_distances(points: torch.Tensor, centroids: torch.Tensor) -> float:
+    return float((points - centroids[nearest(points, centroids)]).double().square().sum())
+
+
+def _one_try(points: torch.Tensor, num_clusters: int, num_iterations: int, generator: torch.Generator) -> torch.Tensor:
     centroids = _plus_plus(points, num_clusters, generator)
     for _ in range(num_iterations):
         indices = nearest(points, centroids)

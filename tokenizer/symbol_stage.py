@@ -42,6 +42,9 @@ _WARMUP_STEPS = 50
 _NUM_KMEANS = 50
 """Steps of k-means: nothing moves the codes afterwards."""
 
+_NUM_STARTS = 10
+"""Tries of k-means: with few codes they differ."""
+
 
 def learn_symbols(model: ImageTokenizer, dataset: PixelDataset, config: TokenizerTrainingConfig) -> None:
     """Trains the network that decides the whole-image code, and places the codes by k-means.
@@ -52,8 +55,7 @@ def learn_symbols(model: ImageTokenizer, dataset: PixelDataset, config: Tokenize
         config: `symbol_steps`, `symbol_neighbours`, `symbol_shift`, `symbol_flip`, the learning rate and the seed.
     """
     rows = permutation(len(dataset), config.seed, 0)[:_MOST_PICTURES].sort().values
-    sizes = (model.config.codebook_dim, model.config.codebook_sizes[0])
-    kinds = _kinds(dataset, rows, config, *sizes).to(model.device)
+    kinds = _kinds(dataset, rows, config, model.config.codebook_dim).to(model.device)
     encoder = model.encoder
     trained = nn.ModuleList([cast(nn.Module, encoder.image_features), encoder.to_latents[0]]).requires_grad_(True)
     _learn_to_see(model, trained, dataset, rows, kinds, config)
@@ -62,10 +64,8 @@ def learn_symbols(model: ImageTokenizer, dataset: PixelDataset, config: Tokenize
 
 
 @torch.no_grad()
-def _kinds(
-    dataset: PixelDataset, rows: torch.Tensor, config: TokenizerTrainingConfig, dim: int, num_codes: int
-) -> torch.Tensor:
-    """(N, D) rows of length 1: the spectral embedding of the pictures, in no more directions than there are codes."""
+def _kinds(dataset: PixelDataset, rows: torch.Tensor, config: TokenizerTrainingConfig, dim: int) -> torch.Tensor:
+    """(N, D) rows of length 1: the spectral embedding of the pictures."""
     with progress_bar("edges", len(rows)) as advance:
         histograms = []
         for batch in row_batches(len(rows), 256):
@@ -75,7 +75,7 @@ def _kinds(
     points = PrincipalComponents.of(points, _NUM_COMPONENTS).project(points)
     with progress_bar("neighbours", len(rows)) as advance:
         neighbours = find_neighbours(points, min(config.symbol_neighbours, len(rows) - 1), advance)
-    return F.pad(spectral_embedding(neighbours, min(dim, num_codes), seed=config.seed), (0, max(0, dim - num_codes)))
+    return spectral_embedding(neighbours, dim, seed=config.seed)
 
 
 def _learn_to_see(
@@ -133,7 +133,8 @@ def _place_codes(model: ImageTokenizer, dataset: PixelDataset, rows: torch.Tenso
     points = torch.cat(list(_latents(model, dataset, rows)))
     codebook = model.codebooks[0]
     assert isinstance(codebook, EMACodebook)
-    centroids = kmeans(points, codebook.codebook_size, num_iterations=_NUM_KMEANS, seed=seed)
+    size = codebook.codebook_size
+    centroids = kmeans(points, size, num_iterations=_NUM_KMEANS, seed=seed, num_starts=_NUM_STARTS)
     codebook.place(centroids, points)
 
 
