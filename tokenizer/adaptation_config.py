@@ -53,9 +53,7 @@ class AdaptationSettings:
     latent_weight: float = option(
         0.002, "Weight of the distance of rows to their latents, in units of that between rows.", at_least=0
     )
-    prefix_share: float = option(
-        0.25, "Share of pictures that each proper prefix is decoded for.", above=0, at_most=1
-    )
+    prefix_share: float = option(0.25, "Share of pictures that each proper prefix is decoded for.", above=0, at_most=1)
     revive_every: int = option(
         25, "Steps after which new rows without any use start anew, in the first half; 0: never.", at_least=0
     )
@@ -77,7 +75,7 @@ class AdaptationSettings:
         return self.learning_rate or LEARNING_RATES[self.mode]
 
     def new_counts(self, codebook_sizes: Sequence[int]) -> list[int]:
-        """How many codes each level is to gain at most; none in the mode lora.
+        """How many codes each level is to gain at most; the mode lora adds none, whatever is asked for.
 
         Raises:
             InputError: as many numbers as there are levels, or one, are expected, all 0 or more.
@@ -90,7 +88,7 @@ class AdaptationSettings:
                 f"new_codes must be one share, or a whole number for each of {len(codebook_sizes)} levels, "
                 f"got {self.new_codes!r}"
             )
-        return [0 if self.mode == LORA else int(count) for count in asked]
+        return [int(count) for count in asked]
 
 
 @dataclass(kw_only=True)

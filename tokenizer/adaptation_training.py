@@ -52,8 +52,17 @@ def train_adaptation(
             advance(1)
     if isinstance(trained, LowRankAdapters):
         trained.merge()
+    elif settings.mode != FULL:
+        _match_statistics(model, rows)
     model.eval()
     return sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
+
+
+def _match_statistics(model: ImageTokenizer, rows: Sequence[torch.Tensor]) -> None:
+    """Gives the running sums of rows that learned what their rows say, so that another training goes on from there."""
+    for codebook, learned in zip(cast(list[EMACodebook], list(model.codebooks)), rows, strict=True):
+        learned = learned.to(codebook.sums.device)
+        codebook.sums[learned] = codebook.embedding.weight[learned] * codebook.counts[learned].unsqueeze(1)
 
 
 Step = Callable[[int, torch.Tensor, torch.Tensor], None]

@@ -12,7 +12,7 @@ from ..hub.errors import InputError
 
 
 class LowRankAdapters(nn.Module):
-    """Adds a product of two thin matrices to every matrix of a frozen network, its linear layers in every cell included.
+    """Adds a product of two thin matrices to every matrix of a frozen network.
 
     Args:
         network: for example a tokenizer's decoder; it is not changed before `merge`.
@@ -66,7 +66,9 @@ def rank_within(network: nn.Module, budget: int) -> int:
     while rank < max(map(min, shapes)) and _numbers(shapes, rank + 1) <= budget:
         rank += 1
     if not rank:
-        raise InputError(f"lora_budget must be at least {_numbers(shapes, 1)}, what adapters of rank 1 take, got {budget}")
+        raise InputError(
+            f"lora_budget must be at least {_numbers(shapes, 1)}, what adapters of rank 1 take, got {budget}"
+        )
     return rank
 
 

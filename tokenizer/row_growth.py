@@ -66,23 +66,24 @@ def missing_rows(
     processor: ImageTokenizerImageProcessorPil,
     old: Sequence[LevelLatents],
     new: PixelDataset,
+    counts: Sequence[int],
     settings: AdaptationSettings,
 ) -> list[torch.Tensor]:
     """New rows of every level: centres of those latents that the old pictures' errors say are badly quantized.
 
-    Finer levels see what coarser codes have said, so each level is looked at with the new rows of coarser ones in place.
+    Finer levels see what coarser codes have said, so each is looked at with the new rows of coarser ones.
 
     Args:
         model: in evaluation mode; it stays as it is.
         processor: of its pixels.
         old: latents of the old pictures.
         new: the new pictures.
-        settings: `new_codes`, `quantile`, `seed`.
+        counts: rows that each level is to gain at most.
+        settings: `quantile` and `seed`.
 
     Returns:
         One (n, D) a level; n is smaller than asked for where fewer latents lie beyond the quantile.
     """
-    counts = settings.new_counts(model.config.codebook_sizes)
     rows = [torch.empty(0, model.config.codebook_dim) for _ in counts]
     for level, count in enumerate(counts):
         if not count:

@@ -63,7 +63,7 @@ class TrainedRows(nn.Module):
 
 
 def row_distance(table: torch.Tensor) -> float:
-    """Typical distance between rows of a (K, D) codebook: the median of that to the nearest other row; 1 if there is none.
+    """Typical distance between rows of a (K, D) codebook: the median of that to the nearest other row, or 1.
 
     Rows that are equal have none between them, and do not count.
     """
