@@ -108,7 +108,7 @@ def test_a_broken_promise_is_an_error(monkeypatch):
     settings = asked(mode="grow")
     start = prepared(settings)
     monkeypatch.setattr(adaptation, "train_adaptation", careless)
-    with pytest.raises(RuntimeError, match="mode grow must not change these, but did: .*kept rows of level 1"):
+    with pytest.raises(RuntimeError, match=r"mode grow must not change these, but did: .*kept rows of level 1"):
         adapt_tokenizer(start, settings)
 
 

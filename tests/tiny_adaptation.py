@@ -64,7 +64,14 @@ def pictures() -> AdaptationPictures:
 
 
 def asked(**options: Any) -> AdaptationSettings:
-    few = {"new_codes": "2,3,4", "num_steps": 4, "batch_size": 8, "weight_decay": 0.1, "own_share": 0.5, "quantile": 0.5}
+    few = {
+        "new_codes": "2,3,4",
+        "num_steps": 4,
+        "batch_size": 8,
+        "weight_decay": 0.1,
+        "own_share": 0.5,
+        "quantile": 0.5,
+    }
     return AdaptationSettings(**{**few, **options})
 
 
