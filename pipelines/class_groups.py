@@ -35,10 +35,11 @@ def parse_classes(name: str, text: str) -> list[list[int]]:
 
 
 def _range(name: str, text: str) -> range:
-    first, _, last = text.strip().partition("-")
-    if not first.isdigit() or not (last or first).isdigit() or int(last or first) < int(first):
+    first, dash, last = text.strip().partition("-")
+    last = last if dash else first
+    if not first.isdigit() or not last.isdigit() or int(last) < int(first):
         raise InputError(f'{name} must be numbers of classes such as "0-4" or "0+2+4", got {text!r}')
-    return range(int(first), int(last or first) + 1)
+    return range(int(first), int(last) + 1)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def test_a_row_starts_anew():
 
 def test_distances_between_rows():
     line = torch.tensor([[0.0], [1.0], [3.0], [6.0], [6.0]])
-    assert row_distance(line) == 1.0  # 1, 1, 2, 3, 3, of which the lower middle would be 2
+    assert row_distance(line) == 2.0  # 1, 1, 2, 3, 3
     assert row_distance(torch.zeros(3, 2)) == 1.0 and row_distance(torch.zeros(1, 2)) == 1.0
 
 
