@@ -27,7 +27,7 @@ class AdaptationSettings:
 
     mode: str = option("symbols", "What moves: grow, symbols, full or lora.", one_of=MODES)
     new_codes: str = option(
-        "64,800,1200", "New codes per level, with commas; one number: so many times the codes there are, rounded."
+        "3", "New codes per level, with commas; one number: so many times the codes there are, rounded."
     )
     quantile: float = option(
         0.95,
