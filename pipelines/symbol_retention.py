@@ -131,13 +131,13 @@ def evaluate_retention(what: RetentionEvaluation, output: Path | None = None) ->
     model = adaptable(loaded.model, what.model).to(default_device())  # pyright: ignore[reportArgumentType]
     runs: list[RetentionRun] = []
     sequences: list[TaskSequence] = []
+    pictures = None if what.tasks else _pictures(what, loaded.processor)
     for seed in what.seeds():
         settings = replace(what.settings, seed=seed)
-        if what.tasks:
+        if pictures is None:
             sequences += _sequences(what, model, loaded.processor, settings)
         else:
-            prepared = prepare_adaptation(model, loaded.processor, _pictures(what, loaded.processor), settings)
-            runs += _runs(what, prepared, settings)
+            runs += _runs(what, prepare_adaptation(model, loaded.processor, pictures, settings), settings)
     report = {
         "runs": [asdict(run) for run in runs],
         "summary": _summary(runs),

@@ -17,14 +17,16 @@ def test_learning_draws_the_new_pictures_better():
         return float((model.decode(model.encode(images)) - images).square().mean())
 
     before = error()
-    trained_numbers = train_adaptation(model, rows, dataset, asked(mode="symbols", num_steps=30, batch_size=24))
+    trained_numbers = train_adaptation(
+        model, rows, [5, 6, 7], dataset, asked(mode="symbols", num_steps=30, batch_size=24)
+    )
     assert trained_numbers == 18 * 4
     assert error() < 0.98 * before
 
 
 def test_sums_say_what_rows_do():
     model, dataset = trained(), pixels(new_folder(), "train")
-    train_adaptation(model, [torch.tensor([0]), torch.tensor([1, 2]), torch.tensor([3])], dataset, asked())
+    train_adaptation(model, [torch.tensor([0]), torch.tensor([1, 2]), torch.tensor([3])], [5, 6, 7], dataset, asked())
     for codebook in ema_codebooks(model):
         assert torch.allclose(codebook.sums, codebook.embedding.weight * codebook.counts[:, None], atol=1e-5)
 
@@ -33,9 +35,13 @@ def test_rows_without_use_start_anew_in_the_first_half():
     far = torch.full((2, 4), 50.0)
     model = grow_codebooks(trained(), processor(), [torch.empty(0, 4), far, torch.empty(0, 4)])
     none = torch.empty(0, dtype=torch.int64)
-    learning = RowLearning(model, [none, torch.tensor([6, 7]), none], asked(revive_every=1, num_steps=4))
+    with torch.no_grad():
+        ema_codebooks(model)[1].embedding.weight[0] = -60  # an old row, of no use either
+    settings = asked(revive_every=1, num_steps=4, weight_decay=0.0)
+    learning = RowLearning(model, [none, torch.tensor([0, 6, 7]), none], [5, 6, 7], settings)
     learning.step(0, pictures(4), torch.ones(4, 2))
     assert (model.code_vectors(1)[6:].abs() < 49).all(), "at latents of the batch"
+    assert (model.code_vectors(1)[0] == -60).all(), "old rows stay"
     assert learning.uses[1].sum() == 0, "counted anew"
     uses = torch.bincount(model.encode(pictures(4))[1].flatten(), minlength=8)
     assert (uses[6:] > 0).all()
@@ -47,7 +53,7 @@ def test_rows_without_use_start_anew_in_the_first_half():
 
 def test_the_model_itself_gets_no_gradient():
     model = trained()
-    learning = RowLearning(model, [torch.arange(2)] * 3, asked())
+    learning = RowLearning(model, [torch.arange(2)] * 3, [5, 6, 7], asked())
     learning.step(0, pictures(4), torch.ones(4, 2))
     assert all(parameter.grad is None for parameter in model.parameters())
     assert all(level.offsets.grad is not None for level in learning.levels)

@@ -134,7 +134,7 @@ def adapt_tokenizer(prepared: Preparation, settings: AdaptationSettings) -> Adap
     rows = [new[:0] for new in prepared.rows] if settings.mode == LORA else prepared.rows
     after = grow_codebooks(before, processor, rows).to(before.device)
     learning = _learning(prepared, rows, settings.mode)
-    trained = train_adaptation(after, learning, prepared.pictures.new, settings)
+    trained = train_adaptation(after, learning, before.config.codebook_sizes, prepared.pictures.new, settings)
     if settings.mode != GROW:  # codes of old files would give other pictures
         after.config.ancestors = []
     report = _report(prepared, after, learning, settings.mode, trained)

@@ -25,13 +25,18 @@ _BETAS = (0.9, 0.95)
 
 
 def train_adaptation(
-    model: ImageTokenizer, rows: Sequence[torch.Tensor], dataset: PixelDataset, settings: AdaptationSettings
+    model: ImageTokenizer,
+    rows: Sequence[torch.Tensor],
+    sizes: Sequence[int],
+    dataset: PixelDataset,
+    settings: AdaptationSettings,
 ) -> int:
     """Adapts `model` in place to the pictures of `dataset`, and leaves it in evaluation mode.
 
     Args:
         model: with the new rows, which stand behind the old ones.
         rows: one (n,) int64 a level, the rows that learn; the modes full and lora pay no heed to them.
+        sizes: codes per level before; rows beyond are new.
         dataset: the new pictures, of one size.
         settings: of the adaptation.
 
@@ -43,7 +48,7 @@ def train_adaptation(
     elif settings.mode == LORA:
         step, trained = _adapters(model, settings)
     else:
-        step, trained = _rows(model, rows, settings)
+        step, trained = _rows(model, rows, sizes, settings)
     with progress_bar(settings.mode, settings.num_steps) as advance:
         for number in range(settings.num_steps):
             chosen = global_batch(len(dataset), settings.batch_size, settings.seed, number)
@@ -55,7 +60,12 @@ def train_adaptation(
     elif settings.mode != FULL:
         _match_statistics(model, rows)
     model.eval()
-    return sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
+    count = sum(parameter.numel() for parameter in trained.parameters() if parameter.requires_grad)
+    return count + sum(table.numel() for table in _tables(model)) if settings.mode == FULL else count
+
+
+def _tables(model: ImageTokenizer) -> list[torch.Tensor]:
+    return [cast(EMACodebook, codebook).embedding.weight for codebook in model.codebooks]
 
 
 def _match_statistics(model: ImageTokenizer, rows: Sequence[torch.Tensor]) -> None:
@@ -126,10 +136,10 @@ def _adapters(model: ImageTokenizer, settings: AdaptationSettings) -> tuple[Step
 
 
 def _rows(
-    model: ImageTokenizer, rows: Sequence[torch.Tensor], settings: AdaptationSettings
+    model: ImageTokenizer, rows: Sequence[torch.Tensor], sizes: Sequence[int], settings: AdaptationSettings
 ) -> tuple[Step, nn.ModuleList]:
     """Rows by the error of pictures through the frozen decoder, and by the distance to the latents that chose them."""
-    learning = RowLearning(model, rows, settings)
+    learning = RowLearning(model, rows, sizes, settings)
     return learning.step, learning.levels
 
 
@@ -139,12 +149,19 @@ class RowLearning:
     Args:
         model: in evaluation mode; after every step its codebooks hold the rows as they are.
         rows: one (n,) int64 a level.
+        sizes: codes per level before; only rows beyond start anew where they are of no use.
         settings: of the adaptation.
     """
 
-    def __init__(self, model: ImageTokenizer, rows: Sequence[torch.Tensor], settings: AdaptationSettings):
-        self.model, self.settings = model.eval(), settings
-        self.tables = [cast(EMACodebook, codebook).embedding.weight for codebook in model.codebooks]
+    def __init__(
+        self,
+        model: ImageTokenizer,
+        rows: Sequence[torch.Tensor],
+        sizes: Sequence[int],
+        settings: AdaptationSettings,
+    ):
+        self.model, self.sizes, self.settings = model.eval(), sizes, settings
+        self.tables = _tables(model)
         self.levels = nn.ModuleList(
             TrainedRows(table, each.to(table.device)) for table, each in zip(self.tables, rows, strict=True)
         )
@@ -178,9 +195,10 @@ class RowLearning:
             trained.write(table)
 
     def _revive(self, worst: Sequence[torch.Tensor], allowed: bool) -> None:
-        """Rows without any use since last time start anew at the latents of the last batch that fit worst."""
-        for trained, uses, latents in zip(self._levels(), self.uses, worst, strict=True):
-            dead = (uses[trained.indices] == 0).nonzero().squeeze(1)[: len(latents)]
+        """New rows without any use since last time start anew at the latents of the last batch that fit worst."""
+        for trained, size, uses, latents in zip(self._levels(), self.sizes, self.uses, worst, strict=True):
+            is_dead = (trained.indices >= size) & (uses[trained.indices] == 0)
+            dead = is_dead.nonzero().squeeze(1)[: len(latents)]
             if allowed and len(dead):
                 trained.restart(dead, latents[: len(dead)])
                 self._forget(trained.offsets, dead)
