@@ -124,6 +124,7 @@ def _adapters(model: ImageTokenizer, settings: AdaptationSettings) -> tuple[Step
     """The decoder's matrices by products of low rank; codes stay what they are."""
     rank = settings.lora_rank or rank_within(model.decoder, settings.lora_budget)
     adapters = LowRankAdapters(model.decoder, rank, seed=settings.seed)
+    model.requires_grad_(False)
     optimization = _Optimization(adapters, settings)
     weights = model.config.prefix_weights or ()
 
