@@ -88,37 +88,20 @@ def print_retention(report: dict[str, Any]) -> None:
 
 def _modes_table(report: dict[str, Any]) -> Table:
     before = report["runs"][0]["report"]
-    names = [
-        "mode",
-        "runs",
-        "new, dB",
-        "gain",
-        "recovered",
-        "old, dB",
-        "change",
-        "trained",
-        "changed",
-        "bits new",
-        "old",
-    ]
-    table = Table(*names, box=SIMPLE_HEAD)
-    start = [f"{before[name]['psnr_before'][-1]:.2f}" for name in ("new", "old")]
-    bits = [f"{sum(before[name]['static_bits_before']):.1f}" for name in ("new", "old")]
-    table.add_row("before", "", start[0], "", "", start[1], "", "", "", *bits)
+    table = Table("mode", "new, dB", "gain", "of full", "old, dB", "change", "changed", "bits", box=SIMPLE_HEAD)
+    psnr = [f"{before[name]['psnr_before'][-1]:.2f}" for name in ("new", "old")]
+    table.add_row("before", psnr[0], "", "", psnr[1], "", "", f"{sum(before['new']['static_bits_before']):.1f}")
     for entry in report["summary"]:
         mean, spread = entry["mean"], entry["spread"]
         table.add_row(
             entry["mode"],
-            str(entry["num_runs"]),
             f"{mean['psnr_new']:.2f}",
             _with_spread(mean["gain"], spread["gain"]),
             "" if mean["recovered"] is None else f"{mean['recovered']:.1%}",
             f"{mean['psnr_old']:.2f}",
             _with_spread(mean["change_on_old"], spread["change_on_old"]),
-            f"{mean['numbers_trained']:.0f}",
             f"{mean['share_changed']:.2%}",
             f"{mean['bits_new']:.1f}",
-            f"{mean['bits_old']:.1f}",
         )
     return table
 
