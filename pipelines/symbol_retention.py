@@ -17,6 +17,7 @@ from ..tokenizer.adaptation_report import AdaptationReport
 from ..tokenizer.devices import default_device
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.loading import load_image_tokenizer
+from ..tokenizer.low_rank import least_budget
 from ..tokenizer.model import ImageTokenizer
 from .bundle_pipeline import check_positive
 from .class_groups import ClassSelection, parse_classes
@@ -99,7 +100,8 @@ class RetentionRun:
         seed: of it.
         learning_rate: its peak.
         gain: dB that the new pictures gained.
-        recovered: `gain` over that of the best run of the mode full with the same seed; None without one.
+        recovered: `gain` over that of the best run of the mode full with the same seed; None without one, or if it gained
+            nothing.
         change_on_old: dB that the old pictures gained, or lost if below 0.
         report: see `AdaptationReport`.
     """
@@ -178,7 +180,7 @@ def _runs(what: RetentionEvaluation, prepared: Preparation, settings: Adaptation
     for mode in (mode for mode in (FULL, GROW, SYMBOLS, LORA) if mode in what.modes):
         asked = replace(settings, mode=mode)
         if mode == LORA and trained is not None and not settings.lora_budget:
-            asked = replace(asked, lora_rank=0, lora_budget=trained)
+            asked = replace(asked, lora_rank=0, lora_budget=max(trained, least_budget(prepared.model.decoder)))
         if mode == FULL:
             found, asked = _best_full(what, prepared, asked)
             best = found.new.gain
@@ -191,7 +193,7 @@ def _runs(what: RetentionEvaluation, prepared: Preparation, settings: Adaptation
             seed=settings.seed,
             learning_rate=asked.peak_learning_rate,
             gain=found.new.gain,
-            recovered=found.new.gain / best if best else None,
+            recovered=found.new.gain / best if best is not None and best > 0 else None,
             change_on_old=found.old.gain,
             report=found.to_dict(),
         )

@@ -29,7 +29,7 @@ def call(monkeypatch):
 def test_a_table_a_file_and_a_plot(call, tmp_path, capsys):
     assert call("--reference", str(old_folder()), "--modes", "full,grow", "--out", str(tmp_path / "out")) == 0
     out = capsys.readouterr().out
-    assert "before" in out and "full" in out and "grow" in out and "100.0%" in out
+    assert "before" in out and "full" in out and "grow" in out and "gain" in out and "…" not in out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["retention.json", "retention.png"]
 
 

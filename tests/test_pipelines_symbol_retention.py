@@ -1,25 +1,27 @@
 """The modes side by side."""
 
 import json
-from dataclasses import replace
+from typing import Any
 
 import pytest
 from tiny_adaptation import asked, new_folder, old_folder, tokenizer_folder
+from tiny_adaptation import trained as trained_tokenizer
 
 from pictogram.hub.errors import InputError
 from pictogram.pipelines.symbol_retention import RetentionEvaluation, evaluate_retention
 from pictogram.tokenizer.adaptation_config import MODES
+from pictogram.tokenizer.low_rank import least_budget
 
 
-def what(**options) -> RetentionEvaluation:
-    whole = RetentionEvaluation(
-        str(tokenizer_folder()),
-        str(new_folder()),
-        reference="" if {"classes", "tasks"} & {*options} else str(old_folder()),
-        full_learning_rates=[1e-3, 1e-2],
-        settings=asked(num_steps=2),
-    )
-    return replace(whole, **options)
+def what(**options: Any) -> RetentionEvaluation:
+    shared: dict[str, Any] = {
+        "model": str(tokenizer_folder()),
+        "data": str(new_folder()),
+        "reference": "" if {"classes", "tasks"} & {*options} else str(old_folder()),
+        "full_learning_rates": [1e-3, 1e-2],
+        "settings": asked(num_steps=6, batch_size=16),
+    }
+    return RetentionEvaluation(**{**shared, **options})
 
 
 def test_modes_are_measured_by_full_fine_tuning(tmp_path):
@@ -33,12 +35,13 @@ def test_modes_are_measured_by_full_fine_tuning(tmp_path):
         change = run["report"]["new"]
         assert run["gain"] == change["psnr_after"][-1] - change["psnr_before"][-1]
         full = next(other for other in runs if other["seed"] == run["seed"])
-        assert run["recovered"] == pytest.approx(run["gain"] / full["gain"])
+        assert run["recovered"] == (pytest.approx(run["gain"] / full["gain"]) if full["gain"] > 0 else None)
     assert runs[0]["learning_rate"] in (1e-3, 1e-2)
     trained = {run["mode"]: run["report"]["numbers_trained"] for run in runs[:4]}
-    assert trained["lora"] <= trained["symbols"] or trained["symbols"] < 1000, "as many as the rows, if rank 1 allows"
+    decoder = trained_tokenizer().decoder
+    assert trained["lora"] == least_budget(decoder) > trained["symbols"], "rank 1 at least"
     assert [entry["mode"] for entry in report["summary"]] == ["full", "grow", "symbols", "lora"]
-    assert report["summary"][0]["mean"]["recovered"] == 1 and report["summary"][0]["num_runs"] == 2
+    assert report["summary"][0]["num_runs"] == 2 and report["summary"][0]["spread"]["gain"] is not None
 
 
 def test_classes_of_one_data_set():

@@ -61,15 +61,24 @@ def rank_within(network: nn.Module, budget: int) -> int:
     Raises:
         InputError: rank 1 takes more.
     """
-    shapes = [tuple(module.weight.shape) for _, module in _matrices(network)]
+    shapes = _shapes(network)
     rank = 0
     while rank < max(map(min, shapes)) and _numbers(shapes, rank + 1) <= budget:
         rank += 1
     if not rank:
         raise InputError(
-            f"lora_budget must be at least {_numbers(shapes, 1)}, what adapters of rank 1 take, got {budget}"
+            f"lora_budget must be at least {least_budget(network)}, what adapters of rank 1 take, got {budget}"
         )
     return rank
+
+
+def least_budget(network: nn.Module) -> int:
+    """Numbers that adapters of rank 1 train."""
+    return _numbers(_shapes(network), 1)
+
+
+def _shapes(network: nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(module.weight.shape) for _, module in _matrices(network)]
 
 
 def _numbers(shapes: Sequence[tuple[int, ...]], rank: int) -> int:
