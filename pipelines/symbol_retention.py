@@ -100,8 +100,8 @@ class RetentionRun:
         seed: of it.
         learning_rate: its peak.
         gain: dB that the new pictures gained.
-        recovered: `gain` over that of the best run of the mode full with the same seed; None without one, or if it gained
-            nothing.
+        recovered: `gain` over that of the best run of the mode full with the same seed; None without one, or
+            if that gained nothing.
         change_on_old: dB that the old pictures gained, or lost if below 0.
         report: see `AdaptationReport`.
     """
