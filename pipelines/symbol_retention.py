@@ -80,7 +80,8 @@ class RetentionEvaluation:
         if self.tasks and len(groups) < 2:
             raise InputError(f"tasks must be two groups of classes at least, got {self.tasks!r}")
         if self.classes or self.new_classes:
-            joined = parse_classes("classes and new_classes", f"{self.classes},{self.new_classes}")
+            given = [text for text in (self.classes, self.new_classes) if text]
+            joined = parse_classes("classes and new_classes", ",".join(given))
             if len(joined) != 2:
                 raise InputError(
                     f"classes and new_classes must be one group each, got {self.classes!r} and {self.new_classes!r}"
