@@ -82,7 +82,7 @@ class RetentionEvaluation:
         if self.classes or self.new_classes:
             given = [text for text in (self.classes, self.new_classes) if text]
             joined = parse_classes("classes and new_classes", ",".join(given))
-            if len(joined) != 2:
+            if len(given) != 2 or len(joined) != 2:
                 raise InputError(
                     f"classes and new_classes must be one group each, got {self.classes!r} and {self.new_classes!r}"
                 )

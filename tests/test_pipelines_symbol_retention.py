@@ -68,6 +68,7 @@ def test_tasks():
         ({"reference": ""}, "give one of: --reference"),
         ({"classes": "0", "reference": "old"}, "give one of: --reference"),
         ({"classes": "0"}, "must be one group each"),
+        ({"classes": "0,1"}, "must be one group each"),
         ({"classes": "0,1", "new_classes": "2"}, "must be one group each"),
         ({"classes": "0-1", "new_classes": "1"}, "name each class once"),
         ({"tasks": "0-1"}, "two groups of classes at least"),

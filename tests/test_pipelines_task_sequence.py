@@ -22,13 +22,13 @@ def test_transfer_is_what_the_matrix_says():
 
 
 def test_every_task_is_measured_after_each():
-    selections = [
+    learned, measured = (
         ClassSelection(labelled_pictures(str(new_folder()), split, processor()), processor())
         for split in ("train", "test")
-    ]
+    )
     model = trained()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    sequence = task_sequence(model, processor(), [[0], [1]], *selections, asked(mode="grow"))
+    sequence = task_sequence(model, processor(), [[0], [1]], learned, measured, asked(mode="grow"))
     assert [len(row) for row in sequence.psnr] == [2, 2] and sequence.mode == "grow"
     assert sequence.codebook_sizes[0] > 5 and len(sequence.numbers_trained) == 1
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

@@ -44,7 +44,7 @@ def test_none_may_learn():
 def test_a_row_starts_anew():
     rows = TrainedRows(table(), torch.tensor([1, 4]))
     with torch.no_grad():
-        rows.offsets += 1
+        rows.offsets.add_(1)
     rows.restart(torch.tensor([1]), torch.full((1, 3), 7.0))
     assert rows.rows()[1].tolist() == [7, 7, 7]
     assert rows.offsets[0].tolist() == [1, 1, 1]

@@ -132,7 +132,7 @@ def adapt_tokenizer(prepared: Preparation, settings: AdaptationSettings) -> Adap
     """
     before, processor = prepared.model, prepared.processor
     rows = [new[:0] for new in prepared.rows] if settings.mode == LORA else prepared.rows
-    after = grow_codebooks(before, processor, rows).to(before.device)
+    after = grow_codebooks(before, processor, rows).to(before.device)  # pyright: ignore[reportArgumentType]
     learning = _learning(prepared, rows, settings.mode)
     trained = train_adaptation(after, learning, before.config.codebook_sizes, prepared.pictures.new, settings)
     if settings.mode != GROW:  # codes of old files would give other pictures

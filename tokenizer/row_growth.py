@@ -88,7 +88,7 @@ def missing_rows(
     for level, count in enumerate(counts):
         if not count:
             continue
-        grown = grow_codebooks(model, processor, rows).to(model.device)
+        grown = grow_codebooks(model, processor, rows).to(model.device)  # pyright: ignore[reportArgumentType]
         latents = survey(grown, new, settings.seed)[level]
         limit = latent_errors(old[level], model.code_vectors(level)).quantile(settings.quantile)
         errors = latent_errors(latents, grown.code_vectors(level))
