@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..lm import adapt_prior, build_documents, train_joint
 from ..lm import train as train_lm
-from ..tokenizer import import_tokenizer, train_patches
+from ..tokenizer import adapt, import_tokenizer, train_patches
 from ..tokenizer import train as train_tokenizer
 from ..tokenizer.command_line import command, new_app, run_app
 from . import compress_commands, demo, evaluate_commands, push, serve, sweep_rates, symbols_commands, tokenize
@@ -25,6 +25,7 @@ app.command("demo")(
     )
 )
 app.command("train-tokenizer")(train_tokenizer.main)
+app.command("adapt")(adapt.main)
 app.command("train-patches")(train_patches.main)
 app.command("import-tokenizer")(import_tokenizer.main)
 app.command("tokenize")(tokenize.main)

@@ -14,6 +14,7 @@ from ..tokenizer.command_line import new_app, print_result, whole_numbers
 from .command_options import Json, Model, Seed, Split
 from .curve_plot import check_plotting
 from .emergence_plot import plot_emergence
+from .retention_command import retention
 from .symbol_atlas import AtlasSettings, symbol_atlas
 from .symbol_clusters import ClusterEvaluation, evaluate_clusters
 from .symbol_emergence import EmergenceEvaluation, evaluate_emergence
@@ -21,6 +22,8 @@ from .symbol_illustration import check_illustrating, illustrate
 from .symbol_naming import NamingEvaluation, evaluate_naming
 
 app = new_app("Look at the symbols of an image tokenizer: do they cluster, what do they mean?")
+
+app.command("retention")(retention)
 
 Tokenizers = Annotated[
     list[str] | None,

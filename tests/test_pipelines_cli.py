@@ -18,6 +18,7 @@ from pictogram.pipelines.image_codec import ImageCodec
 COMMANDS = [
     ["demo"],
     ["train-tokenizer"],
+    ["adapt"],
     ["train-patches"],
     ["import-tokenizer"],
     ["tokenize"],
@@ -45,6 +46,7 @@ COMMANDS = [
     ["symbols", "clusters"],
     ["symbols", "emergence"],
     ["symbols", "names"],
+    ["symbols", "retention"],
 ]
 
 

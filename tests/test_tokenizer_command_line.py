@@ -142,3 +142,12 @@ def test_other_ends(error, code, monkeypatch, capsys):
 def test_figures_are_spelled_for_people(capsys):
     print_result({"psnr": [20.12345, 30.0], "none": [], "nested": {"a": 1, "b": 0.123456}}, json_output=False)
     assert capsys.readouterr().out == "psnr: 20.12, 30\nnone: none\nnested: a 1; b 0.1235\n"
+
+
+def test_a_command_may_show_its_result_in_its_own_way(monkeypatch, capsys):
+    shown = command(Config, run, "do-it", "Do it.", show=lambda result: print(f"<{result['name']}>"))
+    for arguments, out in ((["--name", "y"], "<y>\n"), (["--json"], '{"name": "x", "value": 1.5, "loud": false}\n')):
+        monkeypatch.setattr(sys, "argv", ["do-it", *arguments])
+        with pytest.raises(SystemExit):
+            run_command(shown)
+        assert capsys.readouterr().out == out

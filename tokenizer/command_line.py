@@ -117,6 +117,7 @@ def command(
     summarise: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     exit_code: Callable[[dict[str, Any]], int] = lambda _: 0,
+    show: Callable[[dict[str, Any]], None] | None = None,
 ) -> Callable[..., None]:
     """The function that typer turns into a command.
 
@@ -128,12 +129,16 @@ def command(
         summarise: makes of that result what people see; everything unless told.
         presets: named sets of values for `--preset`; an option given beside it wins over its value.
         exit_code: of the process, by that result.
+        show: prints the result for people, in place of one line a figure.
     """
 
     def call(json_output: bool, **options: Any) -> None:
         result = run(config_class(**_chosen(options, presets or {})))
         if os.environ.get("RANK", "0") == "0":  # set by torchrun: one result, however many processes found it
-            print_result(result if json_output else summarise(result), json_output)
+            if show is not None and not json_output:
+                show(result)
+            else:
+                print_result(result if json_output else summarise(result), json_output)
         if code := exit_code(result):
             raise SystemExit(code)
 

@@ -1,0 +1,81 @@
+"""The modes side by side."""
+
+import json
+from typing import Any
+
+import pytest
+from tiny_adaptation import asked, new_folder, old_folder, tokenizer_folder
+from tiny_adaptation import trained as trained_tokenizer
+
+from pictogram.hub.errors import InputError
+from pictogram.pipelines.symbol_retention import RetentionEvaluation, evaluate_retention
+from pictogram.tokenizer.adaptation_config import MODES
+from pictogram.tokenizer.low_rank import least_budget
+
+
+def what(**options: Any) -> RetentionEvaluation:
+    shared: dict[str, Any] = {
+        "model": str(tokenizer_folder()),
+        "data": str(new_folder()),
+        "reference": "" if {"classes", "tasks"} & {*options} else str(old_folder()),
+        "full_learning_rates": [1e-3, 1e-2],
+        "settings": asked(num_steps=6, batch_size=16),
+    }
+    return RetentionEvaluation(**{**shared, **options})
+
+
+def test_modes_are_measured_by_full_fine_tuning(tmp_path):
+    report = evaluate_retention(what(num_seeds=2), tmp_path)
+    assert json.loads((tmp_path / "retention.json").read_text()) == json.loads(json.dumps(report))
+    runs = report["runs"]
+    assert [(run["seed"], run["mode"]) for run in runs] == [
+        (seed, mode) for seed in (0, 1) for mode in ("full", "grow", "symbols", "lora")
+    ]
+    for run in runs:
+        change = run["report"]["new"]
+        assert run["gain"] == change["psnr_after"][-1] - change["psnr_before"][-1]
+        full = next(other for other in runs if other["seed"] == run["seed"])
+        assert run["recovered"] == (pytest.approx(run["gain"] / full["gain"]) if full["gain"] > 0 else None)
+    assert runs[0]["learning_rate"] in (1e-3, 1e-2)
+    trained = {run["mode"]: run["report"]["numbers_trained"] for run in runs[:4]}
+    decoder = trained_tokenizer().decoder
+    assert trained["lora"] == least_budget(decoder) > trained["symbols"], "rank 1 at least"
+    assert [entry["mode"] for entry in report["summary"]] == ["full", "grow", "symbols", "lora"]
+    assert report["summary"][0]["num_runs"] == 2 and report["summary"][0]["spread"]["gain"] is not None
+
+
+def test_classes_of_one_data_set():
+    report = evaluate_retention(what(classes="0", new_classes="1", modes=["grow"]))
+    (run,) = report["runs"]
+    assert run["recovered"] is None and run["report"]["new"]["num_images"] == run["report"]["old"]["num_images"] == 4
+    assert report["summary"][0]["spread"]["gain"] is None
+
+
+def test_tasks():
+    report = evaluate_retention(what(tasks="0,1", modes=["grow", "full"]))
+    assert [sequence["mode"] for sequence in report["tasks"]] == ["grow", "full"]
+    assert not report["runs"] and not report["summary"]
+    for sequence in report["tasks"]:
+        matrix = sequence["psnr"]
+        assert sequence["backward_transfer"] == pytest.approx(matrix[1][0] - matrix[0][0])
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"modes": ["all"]}, f"modes must be among {', '.join(MODES)}, got all"),
+        ({"modes": []}, "got none"),
+        ({"reference": ""}, "give one of: --reference"),
+        ({"classes": "0", "reference": "old"}, "give one of: --reference"),
+        ({"classes": "0"}, "must be one group each"),
+        ({"classes": "0,1"}, "must be one group each"),
+        ({"classes": "0,1", "new_classes": "2"}, "must be one group each"),
+        ({"classes": "0-1", "new_classes": "1"}, "name each class once"),
+        ({"tasks": "0-1"}, "two groups of classes at least"),
+        ({"num_seeds": 0}, "num_seeds must be at least 1"),
+        ({"full_learning_rates": [0.0]}, "full_learning_rates must be above 0"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        what(**options)
