@@ -135,8 +135,8 @@ def measure(learned: ImageCodes, scored: ImageCodes, codebook_sizes: Sequence[in
     vocabulary = JointVocabulary.from_scratch(NUM_TEXT, codebook_sizes, [grids])
     bits: dict[str, list[float]] = {}
     for kind in SYMBOLS:
-        sets = [Pictures.of(vocabulary, with_symbols(codes, kind, setting.seed)) for codes in (learned, scored)]
-        bits[kind] = learn_and_score(*sets, setting)
+        seen, unseen = (Pictures.of(vocabulary, with_symbols(codes, kind, setting.seed)) for codes in (learned, scored))
+        bits[kind] = learn_and_score(seen, unseen, setting)
     rest = sum(bits["none"][1:])
     report: dict[str, Any] = {}
     for kind in SYMBOLS:

@@ -21,7 +21,7 @@ def config(strides: list[int | str]) -> ImageTokenizerConfig:
     ],
 )
 def test_features_have_one_map_per_grid_coarse_to_fine(strides, grids):
-    features = Features(config(strides))(torch.zeros(2, 3, 16, 24))
+    features = Features(config(strides))(torch.zeros(2, 3, 16, 24), has_pool=True)
     assert [tuple(map_.shape) for map_ in features] == [(2, 8, *grid) for grid in grids]
 
 

@@ -1,6 +1,7 @@
 """Whole-image codes that come before all others."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,8 +32,8 @@ def stripes(folder: Path, count: int = 48) -> str:
     return str(folder)
 
 
-def training(tmp_path: Path, **settings) -> TokenizerTrainingConfig:
-    defaults = dict(
+def training(tmp_path: Path, **settings: Any) -> TokenizerTrainingConfig:
+    defaults: dict[str, Any] = dict(
         data=stripes(tmp_path / "data"),
         output=str(tmp_path / "run"),
         image_size=16,
