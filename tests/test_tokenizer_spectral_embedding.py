@@ -56,7 +56,7 @@ def test_it_is_the_eigenvectors_of_the_whole_matrix():
     weights = (weights + weights.T) / 2
     degrees = weights.sum(1)
     values, vectors = torch.linalg.eigh(weights / (degrees[:, None] * degrees).sqrt())
-    expected = vectors.flip(1)[:, :3] * values.flip(0)[:3] ** 16 / degrees.sqrt()[:, None]
+    expected = vectors.flip(1)[:, :3] * values.flip(0)[:3] ** 32 / degrees.sqrt()[:, None]
     expected = expected / expected.norm(dim=1, keepdim=True)
     embedded = spectral_embedding(found, 3, num_iterations=3000)
     assert torch.allclose(embedded @ embedded.T, expected @ expected.T, atol=1e-3)

@@ -20,7 +20,7 @@ _EXTRA = 8
 _STEPS_BETWEEN = 5
 """Products between two times that the directions are made orthogonal again."""
 
-_POWER = 16
+_POWER = 32
 """Steps of diffusion (Coifman & Lafon 2006): how much less the less smooth directions count."""
 
 
