@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -25,22 +27,35 @@ def assert_consistent(codebook: EMACodebook) -> None:
 
 
 def test_fifty_updates_against_the_closed_form():
-    codebook, decay = make(decay=0.9), 0.9
+    codebook = make(decay=0.9)
     codebook.start(grid(8, 3, 2, 2, seed=100), seed=0)
-    counts = codebook.counts.double() * decay**50
-    sums = codebook.sums.double() * decay**50
+    decays = [min(0.9, (1 + step) / (10 + step)) for step in range(50)]
+    counts = codebook.counts.double() * math.prod(decays)
+    sums = codebook.sums.double() * math.prod(decays)
     for step in range(50):
         latents = grid(5, 3, 2, 2, seed=step)
         indices = codebook.quantize(latents).indices
         codebook.update(latents, indices)
         one_hot = torch.nn.functional.one_hot(indices.flatten(), 4).double()
-        # (1 - d) d^(n - 1 - t) of batch t, and d^n of the start, in units of the average code: 20 latents, 4 codes.
-        weight = (1 - decay) * decay ** (49 - step) * 4 / 20
+        # What the decays of later updates leave of each, in units of the average code: 20 latents, 4 codes.
+        weight = (1 - decays[step]) * math.prod(decays[step + 1 :]) * 4 / 20
         counts += weight * one_hot.sum(0)
         sums += weight * one_hot.T @ channels_last(latents).double()
     torch.testing.assert_close(codebook.counts.double(), counts, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(codebook.embedding.weight.double(), sums / counts[:, None], rtol=1e-5, atol=1e-6)
     assert int(codebook.num_updates) == 50
+
+
+def test_the_decay_grows_to_its_full_height():
+    codebook, found = make(decay=0.99), []
+    latents = grid(2, 3, 2, 2)
+    codebook.start(latents, seed=0)
+    for updates in (0, 80, 889, 890, 100_000):
+        codebook.num_updates.fill_(updates)
+        before = codebook.counts.clone()
+        codebook.update(latents, torch.zeros(2, 2, 2, dtype=torch.int64))
+        found.append(float(codebook.counts[1] / before[1]))
+    assert found == pytest.approx([0.1, 0.9, 890 / 899, 0.99, 0.99], rel=1e-4)
 
 
 def test_start_is_consistent_and_covers_the_latents():
@@ -56,6 +71,7 @@ def test_start_is_consistent_and_covers_the_latents():
 def test_start_and_batches_weigh_the_same_whatever_their_sizes():
     codebook, few = make(8, decay=0.5), grid(1, 3, 4, 4, seed=1)
     codebook.start(grid(64, 3, 4, 4), seed=0)
+    codebook.num_updates.fill_(1000)  # the decay has its full height
     before = codebook.embedding.weight.clone()
     latents = before[0].view(1, 3, 1, 1) + 0.1 * few
     codebook.update(latents, torch.zeros(1, 4, 4, dtype=torch.int64))

@@ -17,6 +17,9 @@ from .gradients import ESTIMATORS
 from .kmeans import kmeans
 from .quantizer import Quantized, Quantizer, channels_last, nearest
 
+_WARM_UPDATES = 10
+"""The decay starts at a tenth; 0.9 is reached after 80 updates, 0.99 after 890."""
+
 _SMALLEST_COUNT = 1e-6
 """Running count below which a quotient of sums and counts says nothing."""
 
@@ -27,7 +30,7 @@ class EMACodebook(Quantizer):
     Args:
         codebook_size: K.
         codebook_dim: D.
-        decay: of counts and sums per update.
+        decay: of counts and sums per update; the first updates have a smaller one.
         revival_threshold: a code is dead when its running count is below this fraction of the mean count.
         gradient: name of the gradient estimator.
     """
@@ -112,14 +115,19 @@ class EMACodebook(Quantizer):
         counts = torch.bincount(indices, minlength=len(self.counts)).float()  # (K,)
         sums = torch.zeros_like(self.sums).index_add_(0, indices, points)  # (K, D)
         sum_over_processes(counts, sums)
-        unit = counts.sum() / len(counts)
-        self.counts.lerp_(counts / unit, 1 - self.decay)
-        self.sums.lerp_(sums / unit, 1 - self.decay)
+        unit, new = counts.sum() / len(counts), 1 - self._current_decay()
+        self.counts.lerp_(counts / unit, new)
+        self.sums.lerp_(sums / unit, new)
         # A code unhit for thousands of updates, where none is revived, stays put: its statistics have faded to nothing.
         kept = (self.counts < _SMALLEST_COUNT).unsqueeze(1)
         self.embedding.weight.copy_(torch.where(kept, self.embedding.weight, self.sums / self.counts.unsqueeze(1)))
         self.num_updates += 1
         return self._revive()
+
+    def _current_decay(self) -> float:
+        """Less than `decay` in the first updates: there the latents still run, and means that lag behind lose them."""
+        updates = int(self.num_updates)
+        return min(self.decay, (1 + updates) / (_WARM_UPDATES + updates))
 
     def _revive(self) -> Revival | None:
         """Puts each dead code beside one of the busiest live ones, which shares its statistics with it."""
