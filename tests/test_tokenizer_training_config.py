@@ -32,7 +32,7 @@ def test_frozen_parts():
     [
         (
             {"start_from": "there", "freeze": "encoders"},
-            "freeze must be among encoder, codebook, decoder, got 'encoders'",
+            "freeze must be among encoder, codebook, decoder, symbols, got 'encoders'",
         ),
         ({"freeze": "encoder"}, "needs --from"),
         ({"start_from": "there", "freeze": "encoder,decoder"}, "nothing is left to train"),
