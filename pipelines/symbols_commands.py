@@ -20,10 +20,12 @@ from .symbol_clusters import ClusterEvaluation, evaluate_clusters
 from .symbol_emergence import EmergenceEvaluation, evaluate_emergence
 from .symbol_illustration import check_illustrating, illustrate
 from .symbol_naming import NamingEvaluation, evaluate_naming
+from .symbol_samples import samples
 
 app = new_app("Look at the symbols of an image tokenizer: do they cluster, what do they mean?")
 
 app.command("retention")(retention)
+app.command("samples")(samples)
 
 Tokenizers = Annotated[
     list[str] | None,
