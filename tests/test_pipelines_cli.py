@@ -47,6 +47,7 @@ COMMANDS = [
     ["symbols", "emergence"],
     ["symbols", "names"],
     ["symbols", "retention"],
+    ["symbols", "samples"],
 ]
 
 
