@@ -20,7 +20,7 @@ import torch
 from ..hub.errors import InputError
 from ..hub.files import write_json
 from ..tokenizer.command_line import check_options, command, option, seed_option
-from ..tokenizer.gradient_histograms import gradient_histograms
+from ..tokenizer.gradient_histograms import edges_of, gradient_histograms
 from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.principal_components import PrincipalComponents
 from ..tokenizer.progress import progress_bar
@@ -117,12 +117,7 @@ def trained_classifier(pictures: LabelledPictures) -> Classifier:
     """Logistic regression of edge histograms, which see what is drawn and not how bright it is."""
     from sklearn.linear_model import LogisticRegression
 
-    with progress_bar("classifier", len(pictures.dataset)) as advance:
-        parts = []
-        for rows in row_batches(len(pictures.dataset), 256):
-            parts.append(gradient_histograms(pictures.dataset.pixels(rows)))
-            advance(len(rows))
-    points = torch.cat(parts)
+    points = edges_of(pictures.dataset, range(len(pictures.dataset)))
     components = PrincipalComponents.of(points, _NUM_COMPONENTS)
     width = components.project(points).norm(dim=1).mean()
     fitted = LogisticRegression(C=_STRENGTH, max_iter=1000)

@@ -7,9 +7,14 @@ often of one kind than pictures with near pixels. Nothing in them was learned, f
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch.nn import functional as F
+
+from .pixel_dataset import PixelDataset
+from .progress import progress_bar
+from .reconstructions import row_batches
 
 _NUM_ORIENTATIONS = 8
 """Bins of half a turn: an edge and its reverse count as one."""
@@ -36,6 +41,16 @@ def gradient_histograms(pixel_values: torch.Tensor) -> torch.Tensor:
     votes = strength.sqrt() * F.relu(1 - turned.abs())  # (B, orientations, H, W): linear between two bins
     cell = [max(1, side // _NUM_CELLS) for side in votes.shape[-2:]]
     return F.avg_pool2d(votes, cell, [max(1, side // 2) for side in cell]).sqrt().flatten(1)
+
+
+def edges_of(dataset: PixelDataset, rows: Sequence[int]) -> torch.Tensor:
+    """(N, F) float32 histograms of N rows of a dataset, whose pictures have one size; a bar shows how far it is."""
+    found: list[torch.Tensor] = []
+    with progress_bar("edges", len(rows)) as advance:
+        for batch in row_batches(len(rows), 256):
+            found.append(gradient_histograms(dataset.pixels(rows[place] for place in batch)))
+            advance(len(batch))
+    return torch.cat(found)
 
 
 def _gradients(pictures: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

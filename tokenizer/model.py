@@ -27,6 +27,7 @@ from .encoding import Encoding
 from .interface import ImageCodes
 from .layers import ChannelNorm, Pointwise, cached_parts
 from .networks import Decoder, Encoder
+from .picture_loss import prefix_loss
 from .quantizer import LevelRateTerms, Quantized, Quantizer
 from .quantizers import build_quantizer
 from .rate_model import SOFT_SHARE, RateModel, soft_bits, squared_error_unit
@@ -163,20 +164,11 @@ class ImageTokenizer(PreTrainedModel):
     def _prefix_loss(
         self, vectors: Sequence[torch.Tensor], pixel_values: torch.Tensor, counts: torch.Tensor | None
     ) -> torch.Tensor:
-        loss = torch.zeros((), device=pixel_values.device)
         shape = (len(pixel_values), self.config.num_levels - 1)
         counts = pixel_values.new_ones(shape) if counts is None else counts
         if counts.shape != shape:
             raise InputError(f"prefix_counts must be {shape}, one a picture and prefix, got {tuple(counts.shape)}")
-        for num_levels, weight in enumerate(self._prefix_weights(), 1):
-            if weight:
-                rows = counts[:, num_levels - 1].nonzero().squeeze(1)
-                if not len(rows):  # one that counts 0: all processes must give gradients to the same parameters
-                    rows = rows.new_zeros(1)
-                prefix = self.decoder([level[rows] for level in vectors], num_levels)
-                errors = (prefix.float() - pixel_values[rows].float()).square().mean((1, 2, 3))  # (rows,)
-                loss = loss + weight * (counts[rows, num_levels - 1] * errors).sum() / len(counts)
-        return loss
+        return prefix_loss(self.decoder, vectors, pixel_values, counts, self._prefix_weights())
 
     def _prefix_weights(self) -> Sequence[float]:
         return self.config.prefix_weights or ()

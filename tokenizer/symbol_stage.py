@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from .batches import derived_generator, global_batch, permutation
 from .ema_codebook import EMACodebook
-from .gradient_histograms import gradient_histograms
+from .gradient_histograms import edges_of
 from .kmeans import kmeans
 from .model import ImageTokenizer
 from .neighbours import find_neighbours
@@ -66,12 +66,7 @@ def learn_symbols(model: ImageTokenizer, dataset: PixelDataset, config: Tokenize
 @torch.no_grad()
 def _kinds(dataset: PixelDataset, rows: torch.Tensor, config: TokenizerTrainingConfig, dim: int) -> torch.Tensor:
     """(N, D) rows of length 1: the spectral embedding of the pictures."""
-    with progress_bar("edges", len(rows)) as advance:
-        histograms = []
-        for batch in row_batches(len(rows), 256):
-            histograms.append(gradient_histograms(dataset.pixels(rows[batch].tolist())))
-            advance(len(batch))
-    points = torch.cat(histograms)
+    points = edges_of(dataset, rows.tolist())
     points = PrincipalComponents.of(points, _NUM_COMPONENTS).project(points)
     with progress_bar("neighbours", len(rows)) as advance:
         neighbours = find_neighbours(points, min(config.symbol_neighbours, len(rows) - 1), advance)
