@@ -44,7 +44,8 @@ class ImageTokenizerConfig(PreTrainedConfig):
             only the first.
         entropy_weight: of LFQ's entropy term.
         commitment_weight: beta of the VQ-VAE loss (van den Oord et al. 2017, eq. 3); pulls latents to their code.
-        codebook_decay: decay per step of the codebook statistics (eq. 6-8 of the same paper).
+        codebook_decay: decay per step of the codebook statistics (eq. 6-8 of the same paper), after the first updates,
+            which have less.
         revival_threshold: a code whose share of the assignments falls below this fraction of 1/K is replaced.
         prefix_weights: of the squared error of what levels 0..i alone decode to, for each i but the last, beside 1 for
             all levels. A prefix of weight 0 is not trained, and decodes to nothing sensible.
