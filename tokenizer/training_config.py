@@ -47,7 +47,7 @@ class TokenizerTrainingConfig:
         "straight_through", "How gradients pass the quantizer: straight_through or rotation.", one_of=ESTIMATORS
     )
     commitment_weight: float = option(0.25, "Weight of the latents' distance to their codes.", at_least=0)
-    codebook_decay: float = option(0.99, "Decay per step of the codebooks' running means, reached from a tenth on.", at_least=0)
+    codebook_decay: float = option(0.99, "Decay per step of the codebooks' running means; less at first.", at_least=0)
     rate_weight: float = option(
         0.0,
         "Squared error of a picture, of pixels of 0 to 255, that a bit is worth; 0: none, or that of --from.",
