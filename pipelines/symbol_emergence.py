@@ -18,6 +18,7 @@ import torch
 
 from ..hub.errors import InputError
 from ..hub.files import write_json
+from ..tokenizer.balanced_kmeans import balanced_kmeans
 from ..tokenizer.clustering_scores import adjusted_rand_index, clustering_accuracy, contingency_table
 from ..tokenizer.code_statistics import entropy, measure_classes
 from ..tokenizer.kmeans import kmeans
@@ -31,12 +32,10 @@ from ..tokenizer.reconstructions import row_batches
 from .bundle_pipeline import check_positive
 from .labelled_pictures import LabelledPictures, check_same_classes, flat_pixels, labelled_pictures
 
-OWN, LATENTS, FEATURES, PIXELS = (
-    "whole-image code",
-    "k-means of its latents",
-    "k-means of features",
-    "k-means of pixels",
-)
+OWN = "whole-image code"
+LATENTS, FEATURES, PIXELS = "its latents", "features", "pixels"
+
+KMEANS, BALANCED = "k-means of", "balanced k-means of"
 
 _NUM_ITERATIONS = 30
 _NUM_COMPONENTS = 64
@@ -112,7 +111,7 @@ class EmergencePoint:
 
 
 def evaluate_emergence(what: EmergenceEvaluation, output: Path | None = None) -> dict[str, Any]:
-    """Measures whole-image codes beside k-means of their latents, of features and of pixels.
+    """Measures whole-image codes beside k-means and balanced k-means of their latents, of features and of pixels.
 
     Args:
         what: is measured.
@@ -140,7 +139,7 @@ def evaluate_emergence(what: EmergenceEvaluation, output: Path | None = None) ->
         check_same_classes(*sets)
         points += _own_points(what, name, model, *sets)
     assert sets is not None
-    with progress_bar("pixels", what.num_seeds * len(what.codebook_sizes)) as advance:
+    with progress_bar("pixels", 2 * what.num_seeds * len(what.codebook_sizes)) as advance:
         points += _kmeans_points(what, PIXELS, "", [flat_pixels(pictures.dataset) for pictures in sets], sets, advance)
     report = {
         "points": [asdict(point) for point in points],
@@ -170,9 +169,9 @@ def _own_points(
     size, sets = model.config.codebook_sizes[0], (reference, measured)
     yield _point(OWN, name, size, (views[0].codes, views[1].codes), sets)
     kinds = {LATENTS: [view.latents for view in views], FEATURES: [view.features for view in views]}
-    with progress_bar("k-means", len(kinds) * what.num_seeds * len(what.codebook_sizes)) as advance:
-        for method, clouds in kinds.items():
-            yield from _kmeans_points(what, method, name, clouds, sets, advance)
+    with progress_bar("k-means", 2 * len(kinds) * what.num_seeds * len(what.codebook_sizes)) as advance:
+        for of_what, clouds in kinds.items():
+            yield from _kmeans_points(what, of_what, name, clouds, sets, advance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,22 +198,26 @@ def _views(model: ImageTokenizer, dataset: PixelDataset, advance: Callable[[int]
 
 def _kmeans_points(
     what: EmergenceEvaluation,
-    method: str,
+    of_what: str,
     model: str,
     clouds: Sequence[torch.Tensor],
     sets: tuple[LabelledPictures, LabelledPictures],
     advance: Callable[[int], None],
 ) -> Iterator[EmergencePoint]:
-    """Learned from the first cloud, for both."""
+    """Clusters of the first cloud, for both."""
     if clouds[0].shape[1] > _NUM_COMPONENTS:
         components = PrincipalComponents.of(clouds[0], _NUM_COMPONENTS)
         clouds = [components.project(cloud) for cloud in clouds]
     for size in what.codebook_sizes:
         for seed in range(what.seed, what.seed + what.num_seeds):
-            centroids = kmeans(clouds[0], size, num_iterations=_NUM_ITERATIONS, seed=seed, num_starts=what.num_starts)
-            first, second = (nearest(cloud, centroids) for cloud in clouds)
-            yield _point(method, model, size, (first, second), sets)
-            advance(1)
+            found = {
+                KMEANS: kmeans(clouds[0], size, num_iterations=_NUM_ITERATIONS, seed=seed, num_starts=what.num_starts),
+                BALANCED: balanced_kmeans(clouds[0], size, seed=seed, num_starts=what.num_starts),
+            }
+            for method, centroids in found.items():
+                first, second = (nearest(cloud, centroids) for cloud in clouds)
+                yield _point(f"{method} {of_what}", model, size, (first, second), sets)
+                advance(1)
 
 
 def _point(

@@ -10,7 +10,16 @@ from tiny_model import make
 from tiny_pictures import noise_in_two_classes
 
 from pictogram.hub.errors import InputError
-from pictogram.pipelines.symbol_emergence import LATENTS, OWN, PIXELS, EmergenceEvaluation, evaluate_emergence
+from pictogram.pipelines.symbol_emergence import (
+    BALANCED,
+    FEATURES,
+    KMEANS,
+    LATENTS,
+    OWN,
+    PIXELS,
+    EmergenceEvaluation,
+    evaluate_emergence,
+)
 from pictogram.tokenizer.pixel_dataset import load_pixels
 
 
@@ -33,11 +42,16 @@ def test_what_is_obvious_emerges(data, tmp_path):
     methods = [point["method"] for point in report["points"]]
     assert {method: methods.count(method) for method in dict.fromkeys(methods)} == {
         OWN: 2,
-        LATENTS: 8,
-        "k-means of features": 8,
-        PIXELS: 4,
+        **{f"{method} {what}": 8 for what in (LATENTS, FEATURES) for method in (KMEANS, BALANCED)},
+        **{f"{method} {PIXELS}": 4 for method in (KMEANS, BALANCED)},
     }
-    pixels = next(entry for entry in report["summary"] if entry["method"] == PIXELS and entry["codebook_size"] == 2)
+
+
+@pytest.mark.parametrize("method", [KMEANS, BALANCED])
+def test_clusters_of_pixels_find_bright_and_dark(data, method):
+    report = evaluate_emergence(asked(data))
+    name = f"{method} {PIXELS}"
+    pixels = next(entry for entry in report["summary"] if entry["method"] == name and entry["codebook_size"] == 2)
     means = {name: round(value, 6) for name, value in pixels["mean"].items() if name != "held_out_information"}
     assert means == {
         "bits": 1.0,

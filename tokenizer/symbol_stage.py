@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from .balanced_kmeans import balanced_kmeans
 from .batches import derived_generator, global_batch, permutation
 from .ema_codebook import EMACodebook
 from .gradient_histograms import edges_of
-from .kmeans import kmeans
 from .model import ImageTokenizer
 from .neighbours import find_neighbours
 from .optimizers import build_optimizers
@@ -39,15 +39,12 @@ _NUM_COMPONENTS = 96
 _BATCH_SIZE = 256
 _WARMUP_STEPS = 50
 
-_NUM_KMEANS = 50
-"""Steps of k-means: nothing moves the codes afterwards."""
-
-_NUM_STARTS = 10
-"""Tries of k-means: with few codes they differ."""
+_NUM_STARTS = 3
+"""Tries to cluster: with few codes one in ten or so goes astray."""
 
 
 def learn_symbols(model: ImageTokenizer, dataset: PixelDataset, config: TokenizerTrainingConfig) -> None:
-    """Trains the network that decides the whole-image code, and places the codes by k-means.
+    """Trains the network that decides the whole-image code, and places the codes.
 
     Args:
         model: with `own_image_features`, on its device.
@@ -124,13 +121,12 @@ def random_views(pictures: torch.Tensor, config: TokenizerTrainingConfig, genera
 
 @torch.no_grad()
 def _place_codes(model: ImageTokenizer, dataset: PixelDataset, rows: torch.Tensor, seed: int) -> None:
-    """The codes' vectors are the means of the clusters that the pictures themselves, unchanged, form."""
+    """The codes' vectors are the means of clusters of the pictures themselves, unchanged, all about equally large."""
     points = torch.cat(list(_latents(model, dataset, rows)))
     codebook = model.codebooks[0]
     assert isinstance(codebook, EMACodebook)
     size = codebook.codebook_size
-    centroids = kmeans(points, size, num_iterations=_NUM_KMEANS, seed=seed, num_starts=_NUM_STARTS)
-    codebook.place(centroids, points)
+    codebook.place(balanced_kmeans(points, size, seed=seed, num_starts=_NUM_STARTS), points)
 
 
 def _latents(model: ImageTokenizer, dataset: PixelDataset, rows: torch.Tensor) -> Iterator[torch.Tensor]:
