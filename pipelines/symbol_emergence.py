@@ -139,7 +139,7 @@ def evaluate_emergence(what: EmergenceEvaluation, output: Path | None = None) ->
         check_same_classes(*sets)
         points += _own_points(what, name, model, *sets)
     assert sets is not None
-    with progress_bar("pixels", 2 * what.num_seeds * len(what.codebook_sizes)) as advance:
+    with progress_bar("pixels", what.num_seeds * len(what.codebook_sizes)) as advance:
         points += _kmeans_points(what, PIXELS, "", [flat_pixels(pictures.dataset) for pictures in sets], sets, advance)
     report = {
         "points": [asdict(point) for point in points],
@@ -169,7 +169,7 @@ def _own_points(
     size, sets = model.config.codebook_sizes[0], (reference, measured)
     yield _point(OWN, name, size, (views[0].codes, views[1].codes), sets)
     kinds = {LATENTS: [view.latents for view in views], FEATURES: [view.features for view in views]}
-    with progress_bar("k-means", 2 * len(kinds) * what.num_seeds * len(what.codebook_sizes)) as advance:
+    with progress_bar("k-means", len(kinds) * what.num_seeds * len(what.codebook_sizes)) as advance:
         for of_what, clouds in kinds.items():
             yield from _kmeans_points(what, of_what, name, clouds, sets, advance)
 
@@ -217,7 +217,7 @@ def _kmeans_points(
             for method, centroids in found.items():
                 first, second = (nearest(cloud, centroids) for cloud in clouds)
                 yield _point(f"{method} {of_what}", model, size, (first, second), sets)
-                advance(1)
+            advance(1)
 
 
 def _point(

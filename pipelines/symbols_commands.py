@@ -116,9 +116,9 @@ def emergence_command(
     reference_split: Annotated[
         str, typer.Option(help="Split that k-means and the names of codes come from.")
     ] = "train",
-    codebook_sizes: Annotated[str, typer.Option(help="K of the k-means, with commas.")] = "10,32,64,128,256,512",
+    codebook_sizes: Annotated[str, typer.Option(help="Clusters, with commas.")] = "10,32,64,128,256,512",
     max_images: Annotated[int | None, typer.Option(help="Most pictures of a split, drawn by the seed.")] = None,
-    num_seeds: Annotated[int, typer.Option(help="Runs of each k-means.")] = 3,
+    num_seeds: Annotated[int, typer.Option(help="Runs of each clustering.")] = 3,
     num_starts: Annotated[int, typer.Option(help="Tries of a run; the one with the least error counts.")] = 3,
     seed: Seed = 0,
     output: Annotated[
@@ -126,7 +126,7 @@ def emergence_command(
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """What the whole-image code tells of classes that nobody told it, beside k-means at as many codes.
+    """What the whole-image code tells of classes that nobody told it, beside clusters at as many codes.
 
     Example: pictogram symbols emergence --model image-tokenizer --data zalando-datasets/fashion_mnist --out emergence
     """

@@ -12,8 +12,7 @@ import math
 import torch
 
 from .batches import derived_generator
-from .kmeans import kmeans
-from .quantizer import nearest
+from .kmeans import kmeans, mean_squared_distance
 
 _MOST_POINTS = 10_000
 """Drawn from more: distances to all centroids are kept."""
@@ -28,7 +27,6 @@ _NUM_ITERATIONS = 40
 
 _NUM_SHARINGS = 5
 """Sinkhorn steps an iteration, which goes on from where the one before ended."""
-
 
 _APART = 1e-3
 """Centroids that have met part again once it is cool enough, if they are not quite equal."""
@@ -53,13 +51,13 @@ def balanced_kmeans(points: torch.Tensor, num_clusters: int, *, seed: int = 0, n
         drawn = torch.randperm(len(points), generator=derived_generator(seed, "balanced"))[:_MOST_POINTS].sort().values
         points = points[drawn.to(points.device)]
     tries = [_one_try(points, num_clusters, derived_generator(seed, "start", start)) for start in range(num_starts)]
-    return min(tries, key=lambda centroids: _mean_squared_distance(points, centroids))
+    return min(tries, key=lambda centroids: mean_squared_distance(points, centroids))
 
 
 def _one_try(points: torch.Tensor, num_clusters: int, generator: torch.Generator) -> torch.Tensor:
     first = int(torch.randint(1 << 31, (), generator=generator))
     centroids = kmeans(points, num_clusters, num_iterations=_NUM_START_STEPS, seed=first)
-    unit = _mean_squared_distance(points, centroids)
+    unit = mean_squared_distance(points, centroids)
     if unit == 0:
         return centroids
     prices = points.new_zeros(num_clusters)
@@ -73,10 +71,6 @@ def _one_try(points: torch.Tensor, num_clusters: int, generator: torch.Generator
         apart = torch.randn(centroids.shape, generator=generator).to(points.device)
         centroids += _APART * math.sqrt(unit / points.shape[1]) * apart
     return centroids
-
-
-def _mean_squared_distance(points: torch.Tensor, centroids: torch.Tensor) -> float:
-    return float((points - centroids[nearest(points, centroids)]).square().sum(1).mean())
 
 
 def _balanced(distances: torch.Tensor, prices: torch.Tensor, temperature: float) -> torch.Tensor:

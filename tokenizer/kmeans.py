@@ -25,11 +25,12 @@ def kmeans(
     points = points.float()
     generator = torch.Generator().manual_seed(seed)
     tries = [_one_try(points, num_clusters, num_iterations, generator) for _ in range(num_starts)]
-    return tries[0] if num_starts == 1 else min(tries, key=lambda centroids: _squared_distances(points, centroids))
+    return tries[0] if num_starts == 1 else min(tries, key=lambda centroids: mean_squared_distance(points, centroids))
 
 
-def _squared_distances(points: torch.Tensor, centroids: torch.Tensor) -> float:
-    return float((points - centroids[nearest(points, centroids)]).double().square().sum())
+def mean_squared_distance(points: torch.Tensor, centroids: torch.Tensor) -> float:
+    """Of (N, D) points to the nearest of (K, D) centroids, summed over D."""
+    return float((points - centroids[nearest(points, centroids)]).double().square().sum(1).mean())
 
 
 def _one_try(points: torch.Tensor, num_clusters: int, num_iterations: int, generator: torch.Generator) -> torch.Tensor:
