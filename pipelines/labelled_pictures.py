@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -35,30 +35,55 @@ class LabelledPictures:
 
 
 def labelled_pictures(
-    data: str, split: str, processor: ImageTokenizerImageProcessorPil, most: int | None = None, seed: int = 0
+    data: str,
+    split: str,
+    processor: ImageTokenizerImageProcessorPil,
+    most: int | None = None,
+    seed: int = 0,
+    column: str | None = None,
 ) -> LabelledPictures:
-    """Opens pictures; those without a label are left out. Arguments as for `picture_sample`.
+    """Opens pictures; those without a label are left out.
+
+    Args:
+        data: see `picture_sample`, like the next four.
+        split: of them.
+        processor: makes their tensors.
+        most: pictures; None takes all.
+        seed: of their draw.
+        column: where the labels stand, see `ImageSource.class_labels`.
 
     Raises:
-        InputError: no picture has a label, or see `picture_sample`.
+        InputError: no picture has a label, there is no such column, or see `picture_sample`.
     """
     sample = picture_sample(data, split, processor, most, seed)
     source = sample.dataset.source
-    labels = source.class_labels()
+    labels = source.class_labels(column)
     if labels is None or not (labels.values >= 0).any():
         raise InputError(f"split {split} of {data} has no class labels to compare codes with")
     rows = (labels.values >= 0).nonzero().squeeze(1)
     if len(rows) == len(labels.values):
         return LabelledPictures(sample.dataset, labels, sample.listed)
     dataset = PixelDataset(source.select(rows.tolist()), processor)
-    return LabelledPictures(dataset, ClassLabels(labels.column, labels.names, labels.values[rows]), sample.listed)
+    return LabelledPictures(dataset, replace(labels, values=labels.values[rows]), sample.listed)
 
 
-def check_same_classes(reference: LabelledPictures, measured: LabelledPictures) -> None:
-    """Raises InputError where two splits have other classes."""
-    names = [len(pictures.labels.names) for pictures in (reference, measured)]
+def with_same_classes(
+    reference: LabelledPictures, measured: LabelledPictures
+) -> tuple[LabelledPictures, LabelledPictures]:
+    """Two splits whose classes have the same numbers; of texts, those of either.
+
+    Raises:
+        InputError: class labels that differ.
+    """
+    sets = (reference, measured)
+    if all(pictures.labels.are_texts for pictures in sets):
+        names = sorted({name for pictures in sets for name in pictures.labels.names})
+        first, second = (replace(pictures, labels=pictures.labels.renamed(names)) for pictures in sets)
+        return first, second
     if reference.labels.names != measured.labels.names:
-        raise InputError(f"both splits must have the same classes, got {names[0]} and {names[1]} names that differ")
+        counts = [len(pictures.labels.names) for pictures in sets]
+        raise InputError(f"both splits must have the same classes, got {counts[0]} and {counts[1]} names that differ")
+    return sets
 
 
 def flat_pixels(dataset: PixelDataset) -> torch.Tensor:

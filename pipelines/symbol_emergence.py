@@ -19,8 +19,9 @@ import torch
 from ..hub.errors import InputError
 from ..hub.files import write_json
 from ..tokenizer.balanced_kmeans import balanced_kmeans
-from ..tokenizer.clustering_scores import adjusted_rand_index, clustering_accuracy, contingency_table
+from ..tokenizer.clustering_scores import adjusted_rand_index, clustering_accuracy
 from ..tokenizer.code_statistics import entropy, measure_classes
+from ..tokenizer.held_out_information import held_out_information
 from ..tokenizer.kmeans import kmeans
 from ..tokenizer.loading import load_image_tokenizer
 from ..tokenizer.model import ImageTokenizer
@@ -30,7 +31,7 @@ from ..tokenizer.progress import progress_bar
 from ..tokenizer.quantizer import nearest
 from ..tokenizer.reconstructions import row_batches
 from .bundle_pipeline import check_positive
-from .labelled_pictures import LabelledPictures, check_same_classes, flat_pixels, labelled_pictures
+from .labelled_pictures import LabelledPictures, flat_pixels, labelled_pictures, with_same_classes
 
 OWN = "whole-image code"
 LATENTS, FEATURES, PIXELS = "its latents", "features", "pixels"
@@ -52,6 +53,7 @@ class EmergenceEvaluation:
         split: to score on.
         reference_split: to learn k-means and names from.
         codebook_sizes: K of the k-means; the whole-image codes have their own.
+        label_column: column with the classes, class labels or texts; None takes the first column of class labels.
         max_images: most pictures of a split, drawn by the seed; None takes all.
         num_seeds: of each k-means.
         num_starts: tries of each k-means, of which the one with the least squared distances counts.
@@ -63,6 +65,7 @@ class EmergenceEvaluation:
     split: str = "test"
     reference_split: str = "train"
     codebook_sizes: Sequence[int] = (10, 32, 64, 128, 256, 512)
+    label_column: str | None = None
     max_images: int | None = None
     num_seeds: int = 3
     num_starts: int = 3
@@ -89,8 +92,8 @@ class EmergencePoint:
         codebook_size: K.
         bits: entropy of the codes of the measured pictures: what a code takes.
         information: bits between code and class of the measured pictures; few pictures a code make it too high.
-        held_out_information: bits that p(class | code) of the reference pictures tells of the measured ones' classes,
-            class entropy less cross-entropy; never too high but by chance.
+        held_out_information: bits that p(class | code) of the reference pictures tells of the measured ones' classes
+            beyond p(class), see `held_out_information`; never too high but by chance.
         majority_vote: share of measured pictures in the class that is the most frequent one of their code in the
             reference pictures.
         nmi: information over the mean of the two entropies; compares at one K only.
@@ -132,11 +135,11 @@ def evaluate_emergence(what: EmergenceEvaluation, output: Path | None = None) ->
         model = loaded.model
         if not isinstance(model, ImageTokenizer) or not model.config.has_image_level:
             raise InputError(f"{name} has no whole-image code of pictogram's own, in which classes could emerge")
-        sets = (
-            labelled_pictures(what.data, what.reference_split, loaded.processor, what.max_images, what.seed),
-            labelled_pictures(what.data, what.split, loaded.processor, what.max_images, what.seed),
+        reference, measured = (
+            labelled_pictures(what.data, split, loaded.processor, what.max_images, what.seed, what.label_column)
+            for split in (what.reference_split, what.split)
         )
-        check_same_classes(*sets)
+        sets = with_same_classes(reference, measured)
         points += _own_points(what, name, model, *sets)
     assert sets is not None
     with progress_bar("pixels", what.num_seeds * len(what.codebook_sizes)) as advance:
@@ -237,22 +240,14 @@ def _point(
         codebook_size=size,
         bits=entropy(torch.bincount(codes[1], minlength=size)),
         information=found.mutual_information,
-        held_out_information=_held_out_information(codes, (reference.classes, measured.classes), size, names),
+        held_out_information=held_out_information(
+            (codes[0], reference.classes), (codes[1], measured.classes), size, names
+        ),
         majority_vote=found.majority_vote,
         nmi=found.nmi,
         ari=adjusted_rand_index(codes[1], measured.classes),
         accuracy=clustering_accuracy(codes[1], measured.classes),
     )
-
-
-def _held_out_information(
-    codes: tuple[torch.Tensor, torch.Tensor], classes: tuple[torch.Tensor, torch.Tensor], size: int, names: int
-) -> float:
-    """Class entropy of the second set less what p(class | code) of the first, half a count added, spends on it."""
-    table = contingency_table(codes[0], classes[0], (size, names)).double() + 0.5
-    chances = table / table.sum(1, keepdim=True)
-    spent = -float(chances[codes[1], classes[1]].log2().mean())
-    return entropy(torch.bincount(classes[1], minlength=names)) - spent
 
 
 def _summary(points: Sequence[EmergencePoint]) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from ..tokenizer.principal_components import PrincipalComponents
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.quantizer import nearest
 from .bundle_pipeline import check_positive
-from .labelled_pictures import LabelledPictures, check_same_classes, flat_pixels, labelled_pictures
+from .labelled_pictures import LabelledPictures, flat_pixels, labelled_pictures, with_same_classes
 
 SYMBOL, POSTERIOR, KMEANS = "whole-image code", "whole-image code by the prior", "k-means of pixels"
 PROBE, PIXEL_PROBE = "linear probe of latents", "linear probe of pixels"
@@ -96,7 +96,7 @@ def evaluate_naming(what: NamingEvaluation, output: Path | None = None) -> dict[
         labelled_pictures(what.data, split, bundle.image_processor, what.max_images, what.seed)
         for split in (what.reference_split, what.split)
     )
-    check_same_classes(reference, measured)
+    reference, measured = with_same_classes(reference, measured)
     ways = _ways(bundle, model, reference, measured, what.seed)
     results: dict[tuple[str, int], list[float]] = {}
     for count in what.labels_per_class:

@@ -25,7 +25,7 @@ from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.principal_components import PrincipalComponents
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.reconstructions import row_batches
-from .labelled_pictures import LabelledPictures, check_same_classes, labelled_pictures
+from .labelled_pictures import LabelledPictures, labelled_pictures, with_same_classes
 from .text_to_image import TextToImagePipeline
 
 REAL, DECODED, DRAWN = "real", "decoded", "drawn"
@@ -79,7 +79,7 @@ def evaluate_symbol_samples(what: SymbolSamplesConfig) -> dict[str, Any]:
         labelled_pictures(what.data, split, processor, what.max_images, what.seed)
         for split in (what.reference_split, what.split)
     )
-    check_same_classes(reference, measured)
+    reference, measured = with_same_classes(reference, measured)
     classify = trained_classifier(reference)
     found = _classes_of_real_pictures(model, measured, classify)
     symbols = _enough(found.symbols, what.images_per_symbol)

@@ -117,6 +117,9 @@ def emergence_command(
         str, typer.Option(help="Split that k-means and the names of codes come from.")
     ] = "train",
     codebook_sizes: Annotated[str, typer.Option(help="Clusters, with commas.")] = "10,32,64,128,256,512",
+    label_column: Annotated[
+        str | None, typer.Option(help="Column with the classes, labels or texts; by default the first of labels.")
+    ] = None,
     max_images: Annotated[int | None, typer.Option(help="Most pictures of a split, drawn by the seed.")] = None,
     num_seeds: Annotated[int, typer.Option(help="Runs of each clustering.")] = 3,
     num_starts: Annotated[int, typer.Option(help="Tries of a run; the one with the least error counts.")] = 3,
@@ -136,6 +139,7 @@ def emergence_command(
         split=split,
         reference_split=reference_split,
         codebook_sizes=whole_numbers("codebook_sizes", codebook_sizes),
+        label_column=label_column,
         max_images=max_images,
         num_seeds=num_seeds,
         num_starts=num_starts,

@@ -1,12 +1,12 @@
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, Features, Image
+from datasets import ClassLabel, Dataset, Features, Image, Value
 from PIL import Image as PILImage
 from tiny_chain import pictures, processor
 from tiny_pictures import noise_in_two_classes
 
 from pictogram.hub.errors import InputError
-from pictogram.pipelines.labelled_pictures import check_same_classes, flat_pixels, labelled_pictures
+from pictogram.pipelines.labelled_pictures import flat_pixels, labelled_pictures, with_same_classes
 
 
 def test_every_picture_has_its_class(tmp_path):
@@ -27,6 +27,23 @@ def test_pictures_without_a_label_are_left_out(tmp_path):
     torch.testing.assert_close(flat_pixels(found.dataset)[1].mean(), torch.tensor(200 / 127.5 - 1))
 
 
+def test_texts_are_classes_and_two_splits_number_them_alike(tmp_path):
+    features = Features({"image": Image(), "name": Value("string"), "size": Value("int32")})
+    for split, names in (("train", ["dog", "cat", "dog", None]), ("test", ["owl", "dog"])):
+        shades = [PILImage.new("RGB", (16, 16)) for _ in names]
+        columns = {"image": shades, "name": names, "size": [1] * len(names)}
+        Dataset.from_dict(columns, features=features).to_parquet(tmp_path / f"{split}.parquet")
+    first, second = (labelled_pictures(str(tmp_path), split, processor(), column="name") for split in ("train", "test"))
+    assert (first.labels.names, first.classes.tolist()) == (("cat", "dog"), [1, 0, 1])
+    first, second = with_same_classes(first, second)
+    assert first.labels.names == second.labels.names == ("cat", "dog", "owl")
+    assert first.classes.tolist() == [1, 0, 1] and second.classes.tolist() == [2, 1]
+    with pytest.raises(InputError, match="has no column 'kind'; its columns: image, name, size"):
+        labelled_pictures(str(tmp_path), "train", processor(), column="kind")
+    with pytest.raises(InputError, match="classes must be class labels or texts; 'size' holds"):
+        labelled_pictures(str(tmp_path), "train", processor(), column="size")
+
+
 def test_no_labels_and_other_classes(tmp_path):
     with pytest.raises(InputError, match="has no class labels to compare codes with"):
         labelled_pictures(str(pictures()), "train", processor())
@@ -37,4 +54,4 @@ def test_no_labels_and_other_classes(tmp_path):
         PILImage.new("RGB", (16, 16)).save(tmp_path / "other" / "test" / name / "a.png")
     other = labelled_pictures(str(tmp_path / "other"), "test", processor())
     with pytest.raises(InputError, match="both splits must have the same classes, got 2 and 2 names that differ"):
-        check_same_classes(one, other)
+        with_same_classes(one, other)

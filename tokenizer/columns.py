@@ -57,6 +57,11 @@ def holds_text(feature: FeatureType) -> bool:
     """Whether a column holds texts or lists of them."""
     if isinstance(feature, (List, LargeList)):
         return holds_text(feature.feature)
+    return is_text(feature)
+
+
+def is_text(feature: FeatureType) -> bool:
+    """Whether a column holds one text a row."""
     return isinstance(feature, Value) and feature.dtype in ("string", "large_string", "null")
 
 

@@ -20,7 +20,15 @@ from datasets import ClassLabel, Dataset, Features, Image
 from PIL import Image as PILImage
 
 from ..hub.errors import InputError
-from .columns import captions_beside, captions_in, find_caption_column, find_image_column, holds_several, holds_text
+from .columns import (
+    captions_beside,
+    captions_in,
+    find_caption_column,
+    find_image_column,
+    holds_several,
+    holds_text,
+    is_text,
+)
 from .decoding import UnreadableImage, decode_row
 from .input_shards import InputRow, InputShard, LostRow
 from .rgb import WHITE
@@ -56,11 +64,27 @@ class ClassLabels:
         column: where they stand.
         names: of the classes.
         values: (N,) int64, 0..len(names) - 1; -1 for a row without.
+        are_texts: every text of the column is a class, so another split of the data may have others.
     """
 
     column: str
     names: tuple[str, ...]
     values: torch.Tensor
+    are_texts: bool = False
+
+    @classmethod
+    def of_texts(cls, column: str, texts: Sequence[str | None]) -> ClassLabels:
+        """Each text is a class of its own; None and "" are none."""
+        names = tuple(sorted({text for text in texts if text}))
+        number = {name: place for place, name in enumerate(names)}
+        values = [number[text] if text else -1 for text in texts]
+        return cls(column, names, torch.tensor(values, dtype=torch.int64), are_texts=True)
+
+    def renamed(self, names: Sequence[str]) -> ClassLabels:
+        """The same classes, numbered as in `names`, which hold all of these."""
+        number = {name: place for place, name in enumerate(names)}
+        places = torch.tensor([number[name] for name in self.names] + [-1])  # the last one is that of rows without
+        return replace(self, names=tuple(names), values=places[self.values])
 
 
 @dataclass(frozen=True)
@@ -110,13 +134,31 @@ class ImageSource:
         row = {} if self.caption_column is None else self._captions[index]
         return captions_in(row, self.caption_column, self.features)
 
-    def class_labels(self) -> ClassLabels | None:
-        """The first column of class labels, or None if there is none."""
-        for column, feature in self.dataset.features.items():
-            if isinstance(feature, ClassLabel):
-                values = [-1 if value is None else value for value in self.dataset[column]]
-                return ClassLabels(column, tuple(feature.names), torch.tensor(values, dtype=torch.int64))
-        return None
+    def class_labels(self, column: str | None = None) -> ClassLabels | None:
+        """The class of every row.
+
+        Args:
+            column: with class labels, or with texts, each of which is a class; None takes the first with class labels.
+
+        Returns:
+            They; None if no column was named and none has class labels.
+
+        Raises:
+            InputError: the column is missing, or holds neither.
+        """
+        if column is None:
+            column = next((name for name, feature in self.features.items() if isinstance(feature, ClassLabel)), None)
+            if column is None:
+                return None
+        if column not in self.features:
+            raise InputError(f"{self.name} has no column {column!r}; its columns: {', '.join(self.features)}")
+        feature, values = self.features[column], self.dataset[column]
+        if isinstance(feature, ClassLabel):
+            numbers = [-1 if value is None else value for value in values]
+            return ClassLabels(column, tuple(feature.names), torch.tensor(numbers, dtype=torch.int64))
+        if not is_text(feature):
+            raise InputError(f"classes must be class labels or texts; {column!r} holds {feature}")
+        return ClassLabels.of_texts(column, values)
 
     def select(self, indices: Iterable[int]) -> ImageSource:
         """The source with these rows only, in this order."""
