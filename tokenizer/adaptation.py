@@ -27,7 +27,7 @@ from .interface import TokenizesImages
 from .model import ImageTokenizer
 from .pixel_dataset import PixelDataset
 from .progress import progress_bar
-from .row_growth import LevelUse, level_uses, missing_rows, survey
+from .row_growth import LevelUse, level_uses, missing_rows, reserved_rows, survey
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +131,7 @@ def adapt_tokenizer(prepared: Preparation, settings: AdaptationSettings) -> Adap
         RuntimeError: something moved that the mode promises to leave as it is.
     """
     before, processor = prepared.model, prepared.processor
-    rows = [new[:0] for new in prepared.rows] if settings.mode == LORA else prepared.rows
+    rows = _new_rows(prepared, settings)
     after = grow_codebooks(before, processor, rows).to(before.device)  # pyright: ignore[reportArgumentType]
     learning = _learning(prepared, rows, settings.mode)
     trained = train_adaptation(after, learning, before.config.codebook_sizes, prepared.pictures.new, settings)
@@ -141,6 +141,17 @@ def adapt_tokenizer(prepared: Preparation, settings: AdaptationSettings) -> Adap
     if broken := report.broken_promises():
         raise RuntimeError(f"the mode {settings.mode} must not change these, but did: {', '.join(broken)}")
     return AdaptedModel(after, report)
+
+
+def _new_rows(prepared: Preparation, settings: AdaptationSettings) -> list[torch.Tensor]:
+    """(n, D) a level: all that are missing; none in the mode lora, and in grow those that leave old codes alone."""
+    if settings.mode == LORA:
+        return [rows[:0] for rows in prepared.rows]
+    if settings.mode != GROW:
+        return prepared.rows
+    model, processor = prepared.model, prepared.processor
+    old, new = (_sample(each, processor, settings) for each in (prepared.pictures.old, prepared.pictures.new))
+    return reserved_rows(model, processor, old, new, prepared.rows, settings)
 
 
 def _learning(prepared: Preparation, rows: Sequence[torch.Tensor], mode: str) -> list[torch.Tensor]:

@@ -40,7 +40,8 @@ class AdaptationSettings:
     )
     own_share: float = option(
         0.9,
-        "An invoked code moves if at least this share of its use is the new pictures', both sets counted alike.",
+        "An invoked code moves if at least this share of its use is the new pictures', both sets counted alike; in the "
+        "mode grow a new code stays on the same condition.",
         at_least=0,
         at_most=1,
     )

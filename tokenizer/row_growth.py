@@ -14,6 +14,7 @@ from .kmeans import kmeans
 from .level_latents import LevelLatents, level_latents
 from .model import ImageTokenizer
 from .pixel_dataset import PixelDataset
+from .quantizer import nearest
 
 _MOST_LATENTS = 1 << 16
 """Latents of a level that are looked at."""
@@ -95,6 +96,55 @@ def missing_rows(
         beyond = latents.latents[errors > limit]
         if len(beyond):
             rows[level] = kmeans(beyond, min(count, len(beyond)), seed=settings.seed)
+    return rows
+
+
+def reserved_rows(
+    model: ImageTokenizer,
+    processor: ImageTokenizerImageProcessorPil,
+    old: PixelDataset,
+    new: PixelDataset,
+    rows: Sequence[torch.Tensor],
+    settings: AdaptationSettings,
+) -> list[torch.Tensor]:
+    """Those new rows that stay the new pictures' own when the old pictures are encoded again.
+
+    A row that old latents choose, too, gives old pictures other codes. Without it they go back to their old rows, or on
+    to its neighbours among the new ones, which are counted again.
+
+    Args:
+        model: in evaluation mode; it stays as it is.
+        processor: of its pixels.
+        old: the old pictures.
+        new: the new pictures.
+        rows: (n, D) new ones a level.
+        settings: `own_share` and `seed`.
+
+    Returns:
+        One (m, D) a level, m <= n, in their order.
+    """
+    kept = [each[:0] for each in rows]
+    for level, candidates in enumerate(rows):
+        if not len(candidates):
+            continue
+        grown = grow_codebooks(model, processor, kept).to(model.device)  # pyright: ignore[reportArgumentType]
+        clouds = [survey(grown, pictures, settings.seed)[level].latents for pictures in (old, new)]
+        kept[level] = _own_rows(clouds[0], clouds[1], model.code_vectors(level).cpu(), candidates, settings.own_share)
+    return kept
+
+
+def _own_rows(
+    old: torch.Tensor, new: torch.Tensor, table: torch.Tensor, rows: torch.Tensor, own_share: float
+) -> torch.Tensor:
+    """Those of (n, D) rows behind a (K, D) table whose use by (N, D) latents is mostly the new ones'."""
+    while len(rows):
+        whole = torch.cat([table, rows])
+        uses = [torch.bincount(nearest(cloud, whole), minlength=len(whole))[len(table) :] for cloud in (old, new)]
+        shares = [use.double() / len(cloud) for use, cloud in zip(uses, (old, new), strict=True)]
+        own = shares[1] >= own_share * (shares[0] + shares[1])
+        if own.all():
+            break
+        rows = rows[own]
     return rows
 
 
