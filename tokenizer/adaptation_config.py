@@ -52,7 +52,7 @@ class AdaptationSettings:
     weight_decay: float = option(0.01, "Decoupled weight decay; rows decay to where they started.", at_least=0)
     optimizer: str = option("muon", "Of the mode full: muon or adamw; the others use AdamW.", one_of=OPTIMIZERS)
     latent_weight: float = option(
-        0.002, "Weight of the distance of rows to their latents, in units of that between rows.", at_least=0
+        0.01, "Weight of the distance of rows to their latents, in units of that between rows.", at_least=0
     )
     prefix_share: float = option(0.25, "Share of pictures that each proper prefix is decoded for.", above=0, at_most=1)
     revive_every: int = option(
