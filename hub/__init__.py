@@ -1,1 +1,1 @@
-"""What is stored and shared: files, fingerprints, errors about them. Knows no model code."""
+"""The ground that the rest stands on: files, fingerprints, the Hub, commands and their errors. Knows no model code."""

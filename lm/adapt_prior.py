@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..hub.command_line import command, run_command
 from ..hub.files import read_json, write_json
 from ..hub.fingerprint import fingerprint
 from ..tokenizer.checkpoints import TrainingFolder
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
-from ..tokenizer.command_line import command, run_command
 from ..tokenizer.loading import LoadedImageTokenizer, load_image_tokenizer
 from .adaptation_config import PriorAdaptationConfig
 from .adaptation_report import adaptation_report, rates_of_new_pictures, rates_of_old_pictures

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..hub.command_line import check_options, option, seed_option
 from ..hub.errors import InputError
-from ..tokenizer.command_line import check_options, option, seed_option
 from .training_config import PriorTrainingConfig
 
 MOVED_ROWS = ("new", "invoked")

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from ..hub.command_line import check_options, command, option, run_command, seed_option
 from ..tokenizer.batches import derived_generator
-from ..tokenizer.command_line import check_options, command, option, run_command, seed_option
 from ..tokenizer.progress import progress_bar
 from .code_documents import CodeDocuments, DocumentMix
 from .document_dataset import DocumentsSplit, StoredDocuments, write_documents

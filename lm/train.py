@@ -17,12 +17,12 @@ from accelerate import DistributedType
 from accelerate.utils import set_seed
 from torch import nn
 
+from ..hub.command_line import command, run_command
 from ..hub.errors import InputError
 from ..hub.files import read_json
 from ..tokenizer.accelerators import finish, start_accelerator
 from ..tokenizer.batches import derived_generator, process_slice
 from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
-from ..tokenizer.command_line import command, run_command
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.schedule import set_learning_rate, warmup_stable_decay
 from .bundle import Bundle

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 
+from ..hub.command_line import check_options, command, option, run_command, seed_option
 from ..hub.errors import InputError
 from ..hub.files import read_json
 from ..hub.fingerprint import fingerprint
@@ -19,7 +20,6 @@ from ..tokenizer import optimizers as tokenizer_optimizers
 from ..tokenizer.accelerators import finish, start_accelerator
 from ..tokenizer.batches import global_batch, prefix_counts, process_slice
 from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
-from ..tokenizer.command_line import check_options, command, option, run_command, seed_option
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.images import Failure
 from ..tokenizer.model import ImageTokenizer

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..hub.command_line import check_options, option, seed_option
 from ..hub.errors import InputError
 from ..tokenizer.accelerators import PRECISIONS, tracker_names
-from ..tokenizer.command_line import check_options, option, seed_option
 from .model import PRIOR_SIZES
 from .optimizers import OPTIMIZERS
 from .order import ORDERS

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from ..hub.command_line import entries
 from ..hub.errors import InputError
-from ..tokenizer.command_line import entries
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.pixel_dataset import PixelDataset
 from .labelled_pictures import LabelledPictures

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from ..hub.command_line import print_result
 from ..hub.errors import InputError
 from ..hub.files import atomic_write_bytes
 from ..lm.bundle import Bundle
 from ..lm.static_chances import count_rows
 from ..tokenizer.codes_dataset import load_codes
-from ..tokenizer.command_line import print_result
 from ..tokenizer.pictures import save_picture
 from ..tokenizer.sources import PICTURE_SUFFIXES, visible_files
 from .codec_format import CodecFile, read_file

@@ -11,19 +11,19 @@ from typing import Any
 
 import torch
 
+from ..hub.command_line import check_options, command, option, seed_option
 from ..hub.errors import InputError
 from ..hub.files import read_json, write_json
 from ..lm.bundle import Bundle
 from ..lm.train import PriorTrainingConfig, train_prior
 from ..tokenizer.batches import derived_generator
 from ..tokenizer.codes_dataset import load_codes
-from ..tokenizer.command_line import check_options, option, seed_option
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.pictures import picture_grid, reconstruction_grid, save_picture
 from ..tokenizer.pixel_dataset import PixelDataset, load_pixels
 from ..tokenizer.presets import RECIPE
 from ..tokenizer.train import TokenizerTrainingConfig, train_tokenizer
-from .demo_report import score, versions, write_card
+from .demo_report import score, summarise, versions, write_card
 from .stages import Stages
 from .text_to_image import TextToImagePipeline
 from .tokenize import tokenize
@@ -160,3 +160,15 @@ def _draw(folder: Path, bundle: Bundle, config: DemoConfig, train: PixelDataset,
     save_picture(grid, folder / "samples.png")
     rows = torch.randperm(len(test), generator=generator)[:_NUM_RECONSTRUCTIONS].tolist()
     save_picture(reconstruction_grid(bundle.image_tokenizer, test.pixels(rows)), folder / "reconstructions.png")
+
+
+main = command(
+    DemoConfig,
+    run_demo,
+    "demo",
+    """Run the whole chain on the embedded pictures: a few minutes to pictures made from words.
+
+    Example: pictogram demo --output pictogram-demo
+    """,
+    summarise=summarise,
+)

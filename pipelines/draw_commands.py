@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from PIL import Image
 
-from ..tokenizer.command_line import print_result
+from ..hub.command_line import print_result
 from ..tokenizer.pictures import picture_grid, save_picture
 from .command_options import Guidance, Json, Model, Seed, Temperature, TopK, TopP, png_path
 from .image_completion import ImageCompletionPipeline, completion_grid

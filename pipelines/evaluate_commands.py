@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ..hub.command_line import new_app, numbers, print_result
 from ..hub.errors import InputError
-from ..tokenizer.command_line import new_app, numbers, print_result
 from .command_options import Codes, Guidance, Json, JsonFile, MaxImages, Model, Seed, Split, png_path
 from .evaluate_captions import evaluate_captions
 from .evaluate_classes import evaluate_classes

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..hub.command_line import print_result
 from ..hub.errors import InputError
 from ..hub.files import read_json_object
 from ..hub.repository import PushedRepository
@@ -18,7 +19,6 @@ from ..lm.vocabulary import VOCABULARY_FILE
 from ..tokenizer.adapter_config import AdaptedTokenizerConfig
 from ..tokenizer.codes_manifest import MANIFEST_NAME
 from ..tokenizer.codes_push import push_codes
-from ..tokenizer.command_line import print_result
 from ..tokenizer.config import ImageTokenizerConfig
 from ..tokenizer.tokenizer_push import push_image_tokenizer
 

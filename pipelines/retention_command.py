@@ -10,8 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from ..hub.command_line import command, entries, numbers, option
 from ..tokenizer.adaptation_config import MODES, AdaptationSettings
-from ..tokenizer.command_line import command, entries, numbers, option
 from .curve_plot import check_plotting
 from .retention_plot import plot_retention
 from .symbol_retention import RetentionEvaluation, evaluate_retention

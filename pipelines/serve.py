@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from ..hub.command_line import check_options, command, option, run_command
 from ..hub.errors import InputError
 from ..hub.repository import is_hub_name
-from ..tokenizer.command_line import check_options, command, option, run_command
 from .text_to_image import TextToImagePipeline
 
 _MAX_FILES = 4096

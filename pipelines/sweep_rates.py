@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..hub.command_line import check_options, command, numbers, option, seed_option
 from ..hub.errors import InputError
 from ..hub.files import read_json, write_json
 from ..lm.model import PRIOR_SIZES
 from ..lm.train import PriorTrainingConfig, train_prior
 from ..tokenizer.accelerators import PRECISIONS
-from ..tokenizer.command_line import check_options, command, numbers, option, seed_option
 from ..tokenizer.presets import PRESETS
 from ..tokenizer.train import TokenizerTrainingConfig, train_tokenizer
 from .curve_baselines import LAYOUTS

@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
+from ..hub.command_line import check_options, command, option, seed_option
 from ..hub.errors import InputError
 from ..hub.files import write_json
-from ..tokenizer.command_line import check_options, command, option, seed_option
 from ..tokenizer.gradient_histograms import edges_of, gradient_histograms
 from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.principal_components import PrincipalComponents

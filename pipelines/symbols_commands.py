@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ..tokenizer.command_line import new_app, print_result, whole_numbers
+from ..hub.command_line import new_app, print_result, whole_numbers
 from .command_options import Json, Model, Seed, Split
 from .curve_plot import check_plotting
 from .emergence_plot import plot_emergence

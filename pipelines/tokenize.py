@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow.compute
 import pyarrow.parquet
 
+from ..hub.command_line import command, run_command
 from ..tokenizer.codes_manifest import CodesManifest
 from ..tokenizer.codes_status import read_status
 from ..tokenizer.codes_writer import make_shards, run_job
-from ..tokenizer.command_line import command, run_command
 from ..tokenizer.progress import progress_bar
 from .inspect_codes import run_check, spell_status
 from .ray_scheduler import make_shards_with_ray

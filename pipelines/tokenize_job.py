@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..hub.command_line import check_options, option
 from ..hub.errors import InputError
 from ..tokenizer.codes_job import CodesJob, new_job
 from ..tokenizer.codes_sources import open_codes_source
 from ..tokenizer.codes_writer import ROWS_PER_SHARD
-from ..tokenizer.command_line import check_options, option
 from ..tokenizer.devices import default_device
 from ..tokenizer.loading import load_image_tokenizer
 from ..tokenizer.views import ViewSettings

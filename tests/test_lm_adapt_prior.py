@@ -11,13 +11,13 @@ from tiny_grown import grown, grown_codes_folder, grown_folder
 from typer.testing import CliRunner
 
 from pictogram import Bundle, ImageCodec, load_codes
+from pictogram.__main__ import app
 from pictogram.hub.errors import InputError
 from pictogram.lm import train as train_module
 from pictogram.lm.adapt_prior import PriorAdaptationConfig, adapt_prior, invoked_ids
 from pictogram.lm.adaptation_report import image_rate
 from pictogram.lm.ancestor_bundle import ancestor_bundle
 from pictogram.lm.train import PriorTrainingConfig, train_prior
-from pictogram.pipelines.cli import app
 
 RESULTS = ("model.safetensors", "metrics.jsonl", "vocabulary.json", "adaptation.json", "code_frequencies.safetensors")
 

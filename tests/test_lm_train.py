@@ -19,6 +19,7 @@ from tiny_chain import (
 )
 from tiny_language_models import TOKENIZERS, language_model
 
+from pictogram.hub.command_line import run_command
 from pictogram.hub.errors import InputError
 from pictogram.lm import train as module
 from pictogram.lm.bundle import Bundle
@@ -34,7 +35,6 @@ from pictogram.pipelines.tokenize import tokenize
 from pictogram.pipelines.tokenize_job import TokenizeConfig
 from pictogram.tokenizer.batches import process_slice
 from pictogram.tokenizer.codes_dataset import load_codes
-from pictogram.tokenizer.command_line import run_command
 from pictogram.tokenizer.loading import load_image_tokenizer
 
 RESULTS = (

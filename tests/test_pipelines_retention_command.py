@@ -6,8 +6,8 @@ import sys
 import pytest
 from tiny_adaptation import new_folder, old_folder, tokenizer_folder
 
+from pictogram.hub.command_line import run_command
 from pictogram.pipelines.retention_command import retention
-from pictogram.tokenizer.command_line import run_command
 
 pytest.importorskip("matplotlib")
 

@@ -10,8 +10,9 @@ import torch
 from tiny_chain import bundle_folder, processor
 from tiny_pictures import noise_in_two_classes
 
+from pictogram.__main__ import app
+from pictogram.hub.command_line import run_app
 from pictogram.hub.errors import InputError
-from pictogram.pipelines.cli import app
 from pictogram.pipelines.labelled_pictures import labelled_pictures
 from pictogram.pipelines.symbol_samples import (
     KINDS,
@@ -19,7 +20,6 @@ from pictogram.pipelines.symbol_samples import (
     evaluate_symbol_samples,
     trained_classifier,
 )
-from pictogram.tokenizer.command_line import run_app
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from tiny_chain import CAPTIONS, NUM_PICTURES, codes_folder, image_tokenizer, pi
 from tiny_pictures import picture, png, write_files
 from typer.testing import CliRunner
 
+from pictogram.__main__ import app
 from pictogram.hub.errors import InputError
-from pictogram.pipelines.cli import app
 from pictogram.pipelines.tokenize import run_tokenize, tokenize
 from pictogram.pipelines.tokenize_job import TokenizeConfig
 from pictogram.tokenizer.codes_check import check_codes

@@ -43,7 +43,7 @@ def test_every_linked_file_exists():
 
 
 def test_every_command_of_the_readme_exists():
-    from pictogram.pipelines.cli import app
+    from pictogram.__main__ import app
 
     commands = {command.name for command in app.registered_commands} | {group.name for group in app.registered_groups}
     used = set(re.findall(r"^pictogram ([a-z-]+)", README.read_text(encoding="utf-8"), flags=re.MULTILINE))

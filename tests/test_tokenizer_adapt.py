@@ -9,8 +9,8 @@ import torch
 from tiny_adaptation import new_folder, old_folder, pixels, processor, tokenizer_folder
 from tiny_model import make
 
+from pictogram.hub.command_line import run_command
 from pictogram.tokenizer.adapt import REPORT_FILE, main
-from pictogram.tokenizer.command_line import run_command
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from pictogram.tokenizer.loading import load_image_tokenizer

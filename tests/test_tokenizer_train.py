@@ -14,12 +14,12 @@ from accelerate.utils import set_seed
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from pictogram.hub.command_line import new_app, run_command
 from pictogram.hub.errors import InputError
 from pictogram.hub.files import read_json
 from pictogram.tokenizer import train
 from pictogram.tokenizer.batches import process_slice
 from pictogram.tokenizer.checkpoints import MetricsLog, TrainingFolder
-from pictogram.tokenizer.command_line import new_app, run_command
 from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.model import ImageTokenizer
 from pictogram.tokenizer.train import TokenizerTrainingConfig, run_training, train_tokenizer

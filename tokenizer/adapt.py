@@ -14,11 +14,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from ..hub.command_line import command, run_command
 from ..hub.errors import InputError
 from ..hub.files import atomic_files, write_json
 from .adaptation import AdaptationPictures, AdaptedModel, adapt_tokenizer, adaptable, prepare_adaptation
 from .adaptation_config import AdaptationConfig
-from .command_line import command, run_command
 from .devices import default_device
 from .image_processor import ImageTokenizerImageProcessorPil
 from .images import Failure

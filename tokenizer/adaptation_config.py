@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..hub.command_line import check_options, numbers, option, seed_option
 from ..hub.errors import InputError
-from .command_line import check_options, numbers, option, seed_option
 from .optimizers import OPTIMIZERS
 
 GROW, SYMBOLS, FULL, LORA = "grow", "symbols", "full", "lora"

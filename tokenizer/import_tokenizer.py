@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
+from ..hub.command_line import check_options, command, option
 from ..hub.errors import InputError, first_line
 from ..hub.files import atomic_files, read_json_object
 from .adapter import AdaptedTokenizer
 from .adapter_config import AdaptedTokenizerConfig
-from .command_line import check_options, command, option
 from .fingerprints import codes_fingerprint
 from .foreign_weights import read_network
 from .image_processor import ImageTokenizerImageProcessorPil

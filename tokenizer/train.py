@@ -14,12 +14,12 @@ import torch
 from accelerate.utils import set_seed
 from torch import nn
 
+from ..hub.command_line import command, run_command
 from ..hub.files import atomic_files, read_json
 from ..hub.fingerprint import fingerprint
 from .accelerators import finish, start_accelerator
 from .batches import global_batch, permutation, prefix_counts, process_slice
 from .checkpoints import MetricsLog, TrainingFolder
-from .command_line import command, run_command
 from .evaluation import evaluate_tokenizer
 from .images import Failure
 from .model import ImageTokenizer

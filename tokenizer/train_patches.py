@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from ..hub.command_line import check_options, command, option, seed_option
 from .adapter import AdaptedTokenizer
 from .adapter_config import AdaptedTokenizerConfig
 from .batches import derived_generator
-from .command_line import check_options, command, option, seed_option
 from .image_processor import ImageTokenizerImageProcessorPil
 from .import_tokenizer import check_output, save
 from .loading import LoadedImageTokenizer

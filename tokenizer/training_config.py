@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..hub.command_line import check_options, entries, numbers, option, seed_option
 from ..hub.errors import InputError
 from .accelerators import PRECISIONS, tracker_names
-from .command_line import check_options, entries, numbers, option, seed_option
 from .config import QUANTIZERS, WHOLE_IMAGE, ImageTokenizerConfig
 from .gradients import ESTIMATORS
 from .image_processor import ImageTokenizerImageProcessorPil

@@ -11,8 +11,8 @@ import typer.main
 from PIL import Image
 from tiny_chain import bundle_folder, codes_folder, pictures, tokenizer_folder
 
+from pictogram import __main__ as cli
 from pictogram.lm.model import PRIOR_SIZES, PriorSize
-from pictogram.pipelines import cli
 from pictogram.pipelines.image_codec import ImageCodec
 
 COMMANDS = [
@@ -93,10 +93,9 @@ def commands_below(command) -> dict[str, object]:
 
 
 def test_these_are_all_the_commands():
-    app = typer.main.get_command(cli.app)
     found = []
-    for name, command in commands_below(app).items():
-        inner = commands_below(command)
+    for name in commands_below(typer.main.get_command(cli.app)):
+        inner = commands_below(cli.load(name))
         found += [[name, sub] for sub in inner] if inner else [[name]]
     assert sorted(found) == sorted(COMMANDS)
 
@@ -106,8 +105,8 @@ def test_help_has_an_example_and_words_for_every_option(run, command: list[str])
     ran = run(*command, "--help")
     assert (ran.code, ran.err) == (0, "")
     assert f"Example: pictogram {' '.join(command)}" in ran.out
-    found = typer.main.get_command(cli.app)
-    for name in command:
+    found = cli.load(command[0])
+    for name in command[1:]:
         found = commands_below(found)[name]
     for parameter in found.params:  # pyright: ignore
         assert getattr(parameter, "help", None), parameter.name
@@ -120,6 +119,24 @@ def test_help_of_the_whole(run):
     ran = run("--help")
     assert ran.code == 0
     assert all(command[0] in ran.out for command in COMMANDS)
+
+
+def test_the_whole_says_of_each_command_what_it_says_of_itself():
+    said = {name: cli.load(name).get_short_help_str(1000) for name in cli.COMMANDS}
+    assert said == {name: entry.summary for name, entry in cli.COMMANDS.items()}
+
+
+def test_help_waits_for_no_library():
+    code = "import sys; from pictogram.__main__ import main; sys.argv = ['pictogram', '--help']; main()"
+    watched = f"import atexit, sys; atexit.register(lambda: print(*sorted(sys.modules))); {code}"
+    out = subprocess.run([sys.executable, "-c", watched], capture_output=True, text=True, check=True).stdout
+    assert "train-tokenizer" in out
+    assert not {"torch", "transformers", "datasets", "numpy", "PIL"} & set(out.split())
+
+
+def test_a_command_that_is_none(run):
+    ran = run("gnerate", "red apple")
+    assert ran.code == 2 and "No such command 'gnerate'" in ran.err and "generate" in ran.err
 
 
 def test_a_chain_by_hand(run, tmp_path):
@@ -390,7 +407,8 @@ class Watch:
         if name == "torch" and "GOMP_SPINCOUNT" not in os.environ:
             sys.exit("torch came first")
 sys.meta_path.insert(0, Watch())
-import pictogram.pipelines.cli
+from pictogram.__main__ import load
+load("train-lm")
 """
     environment = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True)
@@ -401,7 +419,7 @@ def test_as_a_process_of_its_own(tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def shell(*arguments: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pictogram.pipelines.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "pictogram", *map(str, arguments)]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=tmp_path, env=environment)
 

@@ -15,8 +15,9 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from ..hub.errors import InputError
+from .errors import InputError
 
 Config = TypeVar("Config")
 
@@ -200,9 +201,10 @@ def _spell(value: Any) -> str:
     return str(value)
 
 
-def new_app(description: str | None = None) -> typer.Typer:
+def new_app(description: str | None = None, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
     """A typer application with this project's habits: plain tracebacks, for bugs only."""
     return typer.Typer(
+        cls=group,
         help=description,
         no_args_is_help=True,
         add_completion=False,
@@ -213,7 +215,6 @@ def new_app(description: str | None = None) -> typer.Typer:
 
 def run_app(app: typer.Typer) -> None:
     """Runs a command line; the user's mistakes become one line on standard error and exit code 2."""
-    quiet_libraries()
     try:
         app()
     except InputError as error:
@@ -233,19 +234,19 @@ def run_command(function: Callable[..., None]) -> None:
     """Runs a module's single command."""
     app = new_app()
     app.command()(function)
+    quiet_libraries()
     run_app(app)
 
 
 def quiet_libraries() -> None:
-    """Keeps other libraries' bars and notes out of our output; errors still show."""
-    import datasets
-    import huggingface_hub
-    import transformers
-
-    huggingface_hub.utils.logging.set_verbosity_error()
-    if not sys.stderr.isatty():  # not all of its bars look for themselves
-        huggingface_hub.utils.disable_progress_bars()
-    datasets.disable_progress_bars()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
+    """Keeps bars and notes of other libraries, those that are loaded, out of our output; errors still show."""
+    if hub := sys.modules.get("huggingface_hub"):
+        hub.utils.logging.set_verbosity_error()
+        if not sys.stderr.isatty():  # not all of its bars look for themselves
+            hub.utils.disable_progress_bars()
+    if datasets := sys.modules.get("datasets"):
+        datasets.disable_progress_bars()
+    if transformers := sys.modules.get("transformers"):
+        transformers.utils.logging.disable_progress_bar()
+        transformers.utils.logging.set_verbosity_error()
     warnings.filterwarnings("ignore", module="torch.utils.data")

@@ -8,8 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from pictogram.hub.errors import InputError
-from pictogram.tokenizer.command_line import (
+from pictogram.hub.command_line import (
     check_options,
     command,
     new_app,
@@ -19,6 +18,7 @@ from pictogram.tokenizer.command_line import (
     run_command,
     seed_option,
 )
+from pictogram.hub.errors import InputError
 
 
 @dataclass(kw_only=True)
