@@ -175,8 +175,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sets = [tuple(level[part] for level in codes) for part in (slice(384), slice(384, 512))]
         setting = replace(setting, num_steps=6, batch_size=16)
     else:
+        if not given.codes or not given.tokenizer:
+            parser.error("give --codes and --tokenizer, or --quick")
         tokenizer = load_image_tokenizer(given.tokenizer)
         sizes = tokenizer.model.config.codebook_sizes
+        if not tokenizer.model.config.has_image_level:
+            parser.error(f"{given.tokenizer} has no whole-image code, whose cost could be measured")
         splits = [load_codes(given.codes, split, tokenizer=tokenizer) for split in (given.split, given.test_split)]
         sets = [splits[0].codes(range(len(splits[0]))), splits[1].codes(range(min(len(splits[1]), setting.max_images)))]
     print_report(measure(sets[0], sets[1], sizes, setting), given.json)

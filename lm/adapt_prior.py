@@ -86,6 +86,7 @@ class _Parts:
         codes: of the new pictures, to train on.
         scored: of the new pictures, to score in the end.
         reference: codes of old pictures; None if there are none.
+        scored_reference: of old pictures, to score in the end.
         moved_ids: whose rows may move, ascending.
     """
 
@@ -94,6 +95,7 @@ class _Parts:
     codes: CodesDataset
     scored: CodesDataset
     reference: CodesDataset | None
+    scored_reference: CodesDataset | None
     moved_ids: tuple[int, ...]
 
     @classmethod
@@ -102,14 +104,16 @@ class _Parts:
         grown = grow_bundle(before, image)
         codes = load_codes(config.codes, config.split, tokenizer=image)
         scored = load_codes(config.codes, config.eval_split, tokenizer=image) if config.eval_split else codes
-        reference = None
+        reference = scored_reference = None
         if config.reference_codes:
             old = LoadedImageTokenizer(before.image_tokenizer, before.image_processor, before.name)
-            reference = load_codes(config.reference_codes, config.reference_split, tokenizer=old)
+            reference = scored_reference = load_codes(config.reference_codes, config.reference_split, tokenizer=old)
+            if config.reference_eval_split:
+                scored_reference = load_codes(config.reference_codes, config.reference_eval_split, tokenizer=old)
         moved = new_ids(grown, before)
         if config.moved_rows == "invoked":
             moved = sorted({*moved, *invoked_ids(grown, codes)})
-        return cls(before, grown, codes, scored, reference, tuple(moved))
+        return cls(before, grown, codes, scored, reference, scored_reference, tuple(moved))
 
     def rows(self, config: PriorAdaptationConfig) -> TrainingRows:
         """What is learned, and what is scored on the way."""
@@ -157,8 +161,8 @@ def _write_report(config: PriorAdaptationConfig, parts: _Parts, after: Bundle) -
     moves_trunk = config.lora_rank > 0
     report = adaptation_report(parts.before, parts.grown, after, parts.moved_ids, moves_trunk=moves_trunk)
     report["rate"] = {"new_pictures": rates_of_new_pictures(parts.grown, after, parts.scored, config.rate_images)}
-    if parts.reference is not None:
-        report["rate"]["old_pictures"] = rates_of_old_pictures(parts.before, after, parts.reference, config.rate_images)
+    if (old := parts.scored_reference) is not None:
+        report["rate"]["old_pictures"] = rates_of_old_pictures(parts.before, after, old, config.rate_images)
     write_json(Path(config.output) / REPORT_FILE, report)
 
 

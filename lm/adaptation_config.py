@@ -13,7 +13,7 @@ MOVED_ROWS = ("new", "invoked")
 """Which rows may move: those of new codes alone, or those of all codes that the new pictures invoke."""
 
 _REPORTING = {"from_bundle", "tokenizer", "codes", "reference_codes", "output", "checkpoint_every", "log_every"}
-_OWN = {"moved_rows", "reference_codes", "reference_split", "reference_share", "rate_images"}
+_OWN = {"moved_rows", "reference_codes", "reference_split", "reference_eval_split", "reference_share", "rate_images"}
 
 
 @dataclass(kw_only=True)
@@ -34,6 +34,9 @@ class PriorAdaptationConfig:
         "", "Dataset of codes of old pictures, as the bundle was trained on, so that new codes stay unlikely in them."
     )
     reference_split: str = option("train", "Split of the old codes to train on.")
+    reference_eval_split: str = option(
+        "", "Split of the old codes that is scored; by default the one that is trained on."
+    )
     reference_share: float = option(
         0.5, "Share of old pictures in what is trained on; 0: they are scored alone.", at_least=0, at_most=0.99
     )
@@ -73,8 +76,9 @@ class PriorAdaptationConfig:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.reference_split != "train" and not self.reference_codes:
-            raise InputError("reference_split is of old codes; give them with --reference-codes")
+        for name, plain in (("reference_split", "train"), ("reference_eval_split", "")):
+            if getattr(self, name) != plain and not self.reference_codes:
+                raise InputError(f"{name} is of old codes; give them with --reference-codes")
 
     @property
     def keeps_ancestor(self) -> bool:

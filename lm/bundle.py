@@ -202,6 +202,18 @@ def _weight_files(directory: Path) -> list[str]:
     return [_INDEX, *sorted(set(shards.values()))]
 
 
+def holds_bundle(name: str) -> bool:
+    """Whether a folder, or a repository on the Hub, is of a bundle and not of its image tokenizer alone.
+
+    Raises:
+        InputError: the Hub does not say, see `hub.client_errors`.
+    """
+    directory = Path(name).expanduser()
+    if is_hub_name(name):
+        directory = download_folder(name, repo_type="model", allow_patterns=[VOCABULARY_FILE]).folder
+    return (directory / VOCABULARY_FILE).is_file()
+
+
 def _download(name: str, revision: str | None) -> DownloadedRepository:
     """The vocabulary comes first, so that a large model that is no bundle stays where it is."""
     start = download_folder(name, repo_type="model", revision=revision, allow_patterns=[VOCABULARY_FILE])

@@ -59,7 +59,7 @@ def train_prior(config: PriorTrainingConfig) -> Bundle:
 
 
 def train_from(
-    start: PriorStart, rows: TrainingRows, folder: TrainingFolder, on_saved: Callable[[Bundle], None] | None = None
+    start: PriorStart, rows: TrainingRows, folder: TrainingFolder, before_saving: Callable[[Bundle], None] | None = None
 ) -> None:
     """Trains what `start` gives by its configuration, from the last checkpoint on, and saves the bundle.
 
@@ -67,9 +67,9 @@ def train_from(
         start: first weights and words.
         rows: what is learned and what is scored.
         folder: for the bundle.
-        on_saved: called on the main process with the bundle, after it was saved and before the run counts as ended.
+        before_saving: called on the main process with the bundle; if it raises, no bundle is written.
     """
-    _Trainer(start.config, folder, rows, start, on_saved).run()
+    _Trainer(start.config, folder, rows, start, before_saving).run()
 
 
 class _Trainer:
@@ -81,10 +81,10 @@ class _Trainer:
         folder: TrainingFolder,
         rows: TrainingRows,
         start: PriorStart,
-        on_saved: Callable[[Bundle], None] | None = None,
+        before_saving: Callable[[Bundle], None] | None = None,
     ):
         self.config, self.folder, self.start, self.trained = config, folder, start, rows.trained
-        self.on_saved = on_saved
+        self.before_saving = before_saving
         self.accelerator = start_accelerator(config.mixed_precision, config.trackers, config.output)
         set_seed(config.seed)
         self.grammar = Grammar(start.vocabulary)
@@ -198,10 +198,10 @@ class _Trainer:
         prior = self.start.trained_prior(self.accelerator, self.model)
         if self.accelerator.is_main_process:
             bundle = replace(self.start.bundle(prior), static_chances=self._static_chances())
+            if self.before_saving is not None:
+                self.before_saving(bundle)
             bundle.save_pretrained(self.folder.path)
             write_bundle_card(bundle, self.folder.path, prompt=next(filter(None, self.start.words.captions), ""))
-            if self.on_saved is not None:
-                self.on_saved(bundle)
             self.folder.complete({"steps": self.config.num_steps, "seed": self.config.seed})
         finish(self.accelerator)
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from PIL import Image
 
+from ..hub.errors import InputError
 from ..hub.files import atomic_write_text
 from .atlas_tiles import SymbolTiles
 
@@ -33,7 +34,11 @@ def write_page(atlas: dict[str, Any], output: Path) -> Path:
 
     Returns:
         The page's path.
+
+    Raises:
+        InputError: the folder has a README of something else.
     """
+    check_page_folder(output)
     output.mkdir(parents=True, exist_ok=True)
     template = _TEMPLATE.read_text(encoding="utf-8")
     text = json.dumps(atlas, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -46,6 +51,15 @@ def write_page(atlas: dict[str, Any], output: Path) -> Path:
         output / "README.md", "\n".join(["---", *lines, "---", "", atlas["title"], "", atlas["about"], ""])
     )
     return output / "index.html"
+
+
+def check_page_folder(output: Path) -> None:
+    """Raises InputError where a page would take the place of something else."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output} is no folder")
+    readme = output / "README.md"
+    if readme.exists() and "\nsdk:" not in readme.read_text(encoding="utf-8", errors="replace"):
+        raise InputError(f"{output} has a README.md that is not of an atlas; give another folder")
 
 
 def sheets(tiles: Sequence[SymbolTiles], num_examples: int, num_swaps: int) -> dict[str, Any]:

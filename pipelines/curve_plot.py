@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..hub.errors import InputError
+from ..hub.files import atomic_write_bytes
 from .curve_points import Point
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LINES = {"file": ":", "static": "--"}
 """Of the curves of one codec, by the last word of their names."""
@@ -51,7 +56,14 @@ def plot_curves(curves: Mapping[str, Sequence[Point]], path: Path, emphasised: S
             axes.plot([pair[0] for pair in pairs], [pair[1] for pair in pairs], label=name, **style)
         axes.grid(alpha=0.3, which="both")
         axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG; readers see the old file or the new one."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=120)
+    atomic_write_bytes(path, content.getvalue())
 
 
 def _codec(name: str) -> str:

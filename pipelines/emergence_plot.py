@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .curve_plot import check_plotting
+from .curve_plot import check_plotting, save_figure
 
 
 def plot_emergence(report: dict[str, Any], path: Path) -> None:
@@ -32,4 +32,4 @@ def plot_emergence(report: dict[str, Any], path: Path) -> None:
             axes.plot([x for x, _ in pairs], [y for _, y in pairs], marker=marker, markersize=12, label=method)
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

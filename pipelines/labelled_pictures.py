@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -84,6 +85,22 @@ def with_same_classes(
         counts = [len(pictures.labels.names) for pictures in sets]
         raise InputError(f"both splits must have the same classes, got {counts[0]} and {counts[1]} names that differ")
     return sets
+
+
+def check_other_pictures(data: str, split: str, reference_split: str) -> None:
+    """Raises InputError where what is measured would be what was learned from."""
+    if split == reference_split:
+        raise InputError(f"pictures to learn from and to measure on must differ, got split {split} for both")
+    if Path(data).expanduser().is_file():
+        raise InputError(
+            f"{data} is one file, which is one split; give a folder that has {reference_split} and {split}"
+        )
+
+
+def check_several_classes(pictures: LabelledPictures) -> None:
+    """Raises InputError where there is nothing that a classifier could tell apart."""
+    if (count := len(pictures.classes.unique())) < 2:
+        raise InputError(f"pictures of two classes at least are needed to learn from, got {count}")
 
 
 def flat_pixels(dataset: PixelDataset) -> torch.Tensor:

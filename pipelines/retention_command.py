@@ -30,7 +30,7 @@ class RetentionConfig(AdaptationSettings):
     classes: str = option("", 'Old classes of the data, such as "0-4" or "0+2", in place of --reference.')
     new_classes: str = option("", "New classes of the data.")
     tasks: str = option("", 'Groups of classes, one after the other, such as "0-1,2-3"; the tokenizer knows the first.')
-    full_learning_rates: str = option("0.001,0.002,0.004", "Tried in the mode full, of which the best counts.")
+    full_learning_rates: str = option("0.002,0.004,0.008", "Tried in the mode full, of which the best counts.")
     num_seeds: int = option(1, "Runs of each mode, with other seeds.", at_least=1)
     max_images: int = option(0, "Most pictures of a split, drawn by the seed; 0 takes all.", at_least=0)
     output: str = option("", "Folder for retention.json and a plot.", flag="--out")
@@ -88,9 +88,12 @@ def print_retention(report: dict[str, Any]) -> None:
 
 def _modes_table(report: dict[str, Any]) -> Table:
     before = report["runs"][0]["report"]
-    table = Table("mode", "new, dB", "gain", "of full", "old, dB", "change", "changed", "bits", box=SIMPLE_HEAD)
+    names = ("mode", "new, dB", "gain", "of full", "old, dB", "change", "moved", "codes", "bits")
+    table = Table(*names, box=SIMPLE_HEAD)
+    codes = sum(level["codes_before"] for level in before["levels"])
     psnr = [f"{before[name]['psnr_before'][-1]:.2f}" for name in ("new", "old")]
-    table.add_row("before", psnr[0], "", "", psnr[1], "", "", f"{sum(before['new']['static_bits_before']):.1f}")
+    bits = sum(before["new"]["static_bits_before"])
+    table.add_row("before", psnr[0], "", "", psnr[1], "", "", str(codes), f"{bits:.1f}")
     for entry in report["summary"]:
         mean, spread = entry["mean"], entry["spread"]
         table.add_row(
@@ -100,7 +103,8 @@ def _modes_table(report: dict[str, Any]) -> Table:
             "" if mean["recovered"] is None else f"{mean['recovered']:.1%}",
             f"{mean['psnr_old']:.2f}",
             _with_spread(mean["change_on_old"], spread["change_on_old"]),
-            f"{mean['share_changed']:.2%}",
+            f"{100 * mean['share_changed']:.3g}%",
+            f"{mean['num_codes']:.0f}",
             f"{mean['bits_new']:.1f}",
         )
     return table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .curve_plot import check_plotting
+from .curve_plot import check_plotting, save_figure
 
 
 def plot_retention(report: dict[str, Any], path: Path) -> None:
@@ -27,7 +27,7 @@ def plot_retention(report: dict[str, Any], path: Path) -> None:
         _plot_tasks(figure.add_subplot(1, count, place), sequence)
     if report["runs"]:
         _plot_runs(figure.add_subplot(1, 1, 1), report["runs"])
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def _plot_runs(axes: Any, runs: list[dict[str, Any]]) -> None:

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from ..hub.errors import InputError
-from ..lm.bundle import Bundle
+from ..lm.bundle import Bundle, holds_bundle
 from ..lm.symbol_chances import SymbolChances, symbol_chances
-from ..lm.vocabulary import VOCABULARY_FILE
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.images import ClassLabels
 from ..tokenizer.loading import load_image_tokenizer
@@ -22,7 +21,7 @@ from ..tokenizer.pixel_dataset import PixelDataset
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.symbol_survey import LevelSurvey, label_entropies, survey_symbols
 from ..tokenizer.symbol_words import informative_words, words_of
-from .atlas_page import sheets, write_page
+from .atlas_page import check_page_folder, sheets, write_page
 from .atlas_tiles import AtlasPictures
 from .bundle_pipeline import check_positive
 from .picture_sample import picture_sample
@@ -61,6 +60,9 @@ class AtlasSettings:
     def __post_init__(self) -> None:
         for name in ("max_images", "max_symbols", "num_examples", "num_swaps"):
             check_positive(name, getattr(self, name))
+        for name, most in (("max_symbols", 16_384), ("num_examples", 128), ("num_swaps", 64)):  # what one picture holds
+            if getattr(self, name) > most:
+                raise InputError(f"{name} must be at most {most}, got {getattr(self, name)}")
 
 
 def symbol_atlas(settings: AtlasSettings, output: Path) -> dict[str, Any]:
@@ -73,6 +75,7 @@ def symbol_atlas(settings: AtlasSettings, output: Path) -> dict[str, Any]:
     Raises:
         InputError: another system's tokenizer, or missing or damaged pictures.
     """
+    check_page_folder(output)
     opened = _open(settings.model)
     sample = picture_sample(settings.data, settings.split, opened.processor, settings.max_images, settings.seed)
     with progress_bar("survey", len(sample.dataset)) as advance:
@@ -96,7 +99,7 @@ class _Opened:
 
 def _open(name: str) -> _Opened:
     """An image tokenizer, with the bundle that it is of if there is one."""
-    if (Path(name).expanduser() / VOCABULARY_FILE).is_file():
+    if holds_bundle(name):
         bundle = Bundle.from_pretrained(name)
         model, processor = bundle.image_tokenizer, bundle.image_processor
     else:

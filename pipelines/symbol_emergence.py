@@ -6,6 +6,7 @@ p(class | code)), labels of the measured pictures score the names.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -31,7 +32,7 @@ from ..tokenizer.progress import progress_bar
 from ..tokenizer.quantizer import nearest
 from ..tokenizer.reconstructions import row_batches
 from .bundle_pipeline import check_positive
-from .labelled_pictures import LabelledPictures, flat_pixels, labelled_pictures, with_same_classes
+from .labelled_pictures import LabelledPictures, check_other_pictures, flat_pixels, labelled_pictures, with_same_classes
 
 OWN = "whole-image code"
 LATENTS, FEATURES, PIXELS = "its latents", "features", "pixels"
@@ -128,6 +129,9 @@ def evaluate_emergence(what: EmergenceEvaluation, output: Path | None = None) ->
         InputError: a tokenizer without a whole-image code or of another system, pictures without class labels, or other
             classes in the two splits.
     """
+    check_other_pictures(what.data, what.split, what.reference_split)
+    if importlib.util.find_spec("scipy") is None:
+        raise InputError("clustering accuracy needs scipy: pip install 'pictogram[report]'")
     points: list[EmergencePoint] = []
     sets: tuple[LabelledPictures, LabelledPictures] | None = None
     for name in dict.fromkeys(what.models):

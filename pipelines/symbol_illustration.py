@@ -12,7 +12,7 @@ from ..tokenizer.level_latents import level_latents
 from ..tokenizer.loading import load_image_tokenizer
 from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.progress import progress_bar
-from .curve_plot import check_plotting
+from .curve_plot import check_plotting, save_figure
 from .picture_sample import picture_sample
 from .symbol_clusters import ClusterEvaluation
 
@@ -57,8 +57,8 @@ def _draw(latents: torch.Tensor, colours: torch.Tensor, title: str, path: Path, 
     from sklearn.manifold import TSNE
 
     perplexity = min(30, (len(latents) - 1) / 3)
-    plane = TSNE(perplexity=perplexity, random_state=seed, init="pca").fit_transform(latents.numpy())
+    plane = TSNE(perplexity=perplexity, random_state=seed % 2**32, init="pca").fit_transform(latents.numpy())
     figure = Figure(figsize=(8, 8), layout="constrained")
     axes = figure.add_subplot(title=title, xticks=[], yticks=[])
     axes.scatter(plane[:, 0], plane[:, 1], c=colours.numpy(), cmap="nipy_spectral", s=6, linewidths=0)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)

@@ -22,6 +22,7 @@ from ..hub.files import write_json
 from ..lm.bundle import Bundle
 from ..lm.documents import text_to_image_prompt
 from ..lm.first_code import score_first_codes
+from ..tokenizer.balanced_kmeans import balanced_kmeans
 from ..tokenizer.batches import derived_generator
 from ..tokenizer.kmeans import kmeans
 from ..tokenizer.level_latents import level_latents
@@ -30,12 +31,25 @@ from ..tokenizer.principal_components import PrincipalComponents
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.quantizer import nearest
 from .bundle_pipeline import check_positive
-from .labelled_pictures import LabelledPictures, flat_pixels, labelled_pictures, with_same_classes
+from .labelled_pictures import (
+    LabelledPictures,
+    check_other_pictures,
+    check_several_classes,
+    flat_pixels,
+    labelled_pictures,
+    with_same_classes,
+)
+from .picture_sample import picture_sample
 
 SYMBOL, POSTERIOR, KMEANS = "whole-image code", "whole-image code by the prior", "k-means of pixels"
+BALANCED = "balanced k-means of pixels"
 PROBE, PIXEL_PROBE = "linear probe of latents", "linear probe of pixels"
 
 _NUM_COMPONENTS = 64
+_NUM_STARTS = 3
+"""Tries of each clustering of pixels, as the codes of `--symbol-steps` have; the one with the least error counts."""
+_MOST_PICTURES = 60_000
+"""Pictures that clusterings of pixels see."""
 _PROBE_STRENGTH = 10.0
 """Inverse of the probes' regularisation, for points whose distances from their mean are about 1."""
 
@@ -72,12 +86,12 @@ class NamingEvaluation:
 
 
 def evaluate_naming(what: NamingEvaluation, output: Path | None = None) -> dict[str, Any]:
-    """Names pictures by few labels, in five ways.
+    """Names pictures by few labels, in six ways.
 
     - whole-image code: the most frequent label of its labelled pictures; a code without any takes the name of the code
       with the nearest vector that has one.
     - whole-image code by the prior: p(code | codes of the next level) by Bayes' rule in place of the code itself.
-    - k-means of pixels: with as many clusters, named alike.
+    - k-means of pixels, balanced k-means of pixels: as many clusters of all reference pictures, named alike.
     - linear probes: logistic regression of the whole-image latents and of 64 principal components of the pixels.
 
     Returns:
@@ -88,7 +102,13 @@ def evaluate_naming(what: NamingEvaluation, output: Path | None = None) -> dict[
     """
     if importlib.util.find_spec("sklearn") is None:
         raise InputError("linear probes need scikit-learn: pip install 'pictogram[report]'")
+    check_other_pictures(what.data, what.split, what.reference_split)
     bundle = Bundle.from_pretrained(what.model)
+    if bundle.vocabulary.order != "level" and bundle.vocabulary.num_levels > 2:
+        raise InputError(
+            f"{what.model} has its codes in the order {bundle.vocabulary.order!r}; the codes of the next level can be "
+            'scored by themselves in the order "level" only'
+        )
     model = bundle.image_tokenizer
     if not isinstance(model, ImageTokenizer) or not model.config.has_image_level:
         raise InputError(f"{what.model} has no whole-image code of pictogram's own, which could be named")
@@ -97,7 +117,9 @@ def evaluate_naming(what: NamingEvaluation, output: Path | None = None) -> dict[
         for split in (what.reference_split, what.split)
     )
     reference, measured = with_same_classes(reference, measured)
-    ways = _ways(bundle, model, reference, measured, what.seed)
+    check_several_classes(reference)
+    _check_enough(reference, max(what.labels_per_class))
+    ways = _ways(what, bundle, model, reference, measured)
     results: dict[tuple[str, int], list[float]] = {}
     for count in what.labels_per_class:
         for draw in range(what.num_draws):
@@ -124,6 +146,18 @@ def evaluate_naming(what: NamingEvaluation, output: Path | None = None) -> dict[
         output.mkdir(parents=True, exist_ok=True)
         write_json(output / "naming.json", report)
     return report
+
+
+def _check_enough(pictures: LabelledPictures, count: int) -> None:
+    """Before any work: the class with the fewest pictures must have so many."""
+    found = torch.bincount(pictures.classes, minlength=len(pictures.labels.names))
+    occurs = found > 0
+    if int(found[occurs].min()) < count:
+        label = int(found.masked_fill(~occurs, len(pictures.classes) + 1).argmin())
+        raise InputError(
+            f"{count} labelled pictures a class are asked for, but class {pictures.labels.names[label]} has "
+            f"{int(found[label])}; ask for fewer with --labels-per-class, or raise --max-images"
+        )
 
 
 def draw_labelled(classes: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
@@ -177,7 +211,11 @@ Way = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def _ways(
-    bundle: Bundle, model: ImageTokenizer, reference: LabelledPictures, measured: LabelledPictures, seed: int
+    what: NamingEvaluation,
+    bundle: Bundle,
+    model: ImageTokenizer,
+    reference: LabelledPictures,
+    measured: LabelledPictures,
 ) -> dict[str, Way]:
     sets, size = (reference, measured), model.config.codebook_sizes[0]
     with progress_bar("codes", sum(len(pictures.classes) for pictures in sets)) as advance:
@@ -185,11 +223,15 @@ def _ways(
     codes = [F.one_hot(level[0].codes, size) for level in levels]
     with progress_bar("prior", sum(len(pictures.classes) for pictures in sets)) as advance:
         posteriors = [_posteriors(bundle, model, pictures, advance) for pictures in sets]
-    pixels = [flat_pixels(pictures.dataset) for pictures in sets]
-    components = PrincipalComponents.of(pixels[0], _NUM_COMPONENTS)
-    projected = [components.project(cloud) for cloud in pixels]
-    centroids = kmeans(projected[0], size, num_iterations=30, seed=seed)
-    clusters = [F.one_hot(nearest(cloud, centroids), size) for cloud in projected]
+    # The tokenizer has seen all pictures of its training, so clusters of pixels may see all of the split.
+    everything = picture_sample(what.data, what.reference_split, bundle.image_processor, _MOST_PICTURES, what.seed)
+    cloud = flat_pixels(everything.dataset)
+    components = PrincipalComponents.of(cloud, _NUM_COMPONENTS)
+    cloud, projected = components.project(cloud), [components.project(flat_pixels(each.dataset)) for each in sets]
+    centroids = {
+        KMEANS: kmeans(cloud, size, num_iterations=30, seed=what.seed, num_starts=_NUM_STARTS),
+        BALANCED: balanced_kmeans(cloud, size, seed=what.seed, num_starts=_NUM_STARTS),
+    }
     names = len(measured.labels.names)
 
     def symbols(members: Sequence[torch.Tensor], vectors: torch.Tensor) -> Way:
@@ -205,7 +247,10 @@ def _ways(
     return {
         SYMBOL: symbols(codes, vectors),
         POSTERIOR: symbols(posteriors, vectors),
-        KMEANS: symbols(clusters, centroids),
+        **{
+            name: symbols([F.one_hot(nearest(each, places), size) for each in projected], places)
+            for name, places in centroids.items()
+        },
         PROBE: probe([level[0].latents for level in levels]),
         PIXEL_PROBE: probe(projected),
     }

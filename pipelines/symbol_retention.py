@@ -44,7 +44,8 @@ class RetentionEvaluation:
         num_seeds: runs of each mode.
         max_images: most pictures of a split, drawn by the seed; None takes all.
         settings: of every adaptation but mode and seed; its seed is the first. Adapters may train as many numbers as
-            the rows of the mode symbols, if that is compared, unless a budget is set.
+            the rows of the mode symbols, if that is compared, unless a rank or a budget is set. Of tasks each gains as
+            many codes.
     """
 
     model: str
@@ -56,7 +57,7 @@ class RetentionEvaluation:
     new_classes: str = ""
     tasks: str = ""
     modes: Sequence[str] = MODES
-    full_learning_rates: Sequence[float] = (1e-3, 2e-3, 4e-3)
+    full_learning_rates: Sequence[float] = (2e-3, 4e-3, 8e-3)
     num_seeds: int = 1
     max_images: int | None = None
     settings: AdaptationSettings = field(default_factory=AdaptationSettings)
@@ -180,8 +181,8 @@ def _runs(what: RetentionEvaluation, prepared: Preparation, settings: Adaptation
     trained: int | None = None
     for mode in (mode for mode in (FULL, GROW, SYMBOLS, LORA) if mode in what.modes):
         asked = replace(settings, mode=mode)
-        if mode == LORA and trained is not None and not settings.lora_budget:
-            asked = replace(asked, lora_rank=0, lora_budget=max(trained, least_budget(prepared.model.decoder)))
+        if mode == LORA and trained is not None and not (settings.lora_rank or settings.lora_budget):
+            asked = replace(asked, lora_budget=max(trained, least_budget(prepared.model.decoder)))
         if mode == FULL:
             found, asked = _best_full(what, prepared, asked)
             best = found.new.gain
@@ -216,9 +217,16 @@ def _sequences(
     settings: AdaptationSettings,
 ) -> Iterator[TaskSequence]:
     groups = parse_classes("tasks", what.tasks)
+    new_codes = ",".join(map(str, settings.new_counts(model.config.codebook_sizes)))  # the same at every task
+    settings = replace(settings, new_codes=new_codes)
     learned, measured = (_selection(what, split, processor) for split in (what.split, what.measured_split))
     for mode in what.modes:
-        yield task_sequence(model, processor, groups, learned, measured, replace(settings, mode=mode))
+        rates = what.full_learning_rates if mode == FULL else [settings.learning_rate]
+        tried = [
+            task_sequence(model, processor, groups, learned, measured, replace(settings, mode=mode, learning_rate=rate))
+            for rate in rates
+        ]
+        yield max(tried, key=lambda sequence: mean(sequence.psnr[-1]))
 
 
 def _summary(runs: Sequence[RetentionRun]) -> list[dict[str, Any]]:
@@ -250,6 +258,7 @@ def _figures(run: RetentionRun) -> dict[str, Any]:
         "change_on_old": run.change_on_old,
         "numbers_trained": run.report["numbers_trained"],
         "share_changed": run.report["share_changed"],
+        "num_codes": sum(level["codes_after"] for level in run.report["levels"]),
         "bits_new": sum(new["static_bits_after"]),
         "bits_old": sum(old["static_bits_after"]),
     }

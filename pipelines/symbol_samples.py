@@ -25,7 +25,13 @@ from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.principal_components import PrincipalComponents
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.reconstructions import row_batches
-from .labelled_pictures import LabelledPictures, labelled_pictures, with_same_classes
+from .labelled_pictures import (
+    LabelledPictures,
+    check_other_pictures,
+    check_several_classes,
+    labelled_pictures,
+    with_same_classes,
+)
 from .text_to_image import TextToImagePipeline
 
 REAL, DECODED, DRAWN = "real", "decoded", "drawn"
@@ -71,6 +77,7 @@ def evaluate_symbol_samples(what: SymbolSamplesConfig) -> dict[str, Any]:
     """
     if importlib.util.find_spec("sklearn") is None:
         raise InputError("the classifier needs scikit-learn: pip install 'pictogram[report]'")
+    check_other_pictures(what.data, what.split, what.reference_split)
     pipeline = TextToImagePipeline.from_pretrained(what.model)
     model, processor = pipeline.bundle.image_tokenizer, pipeline.bundle.image_processor
     if not isinstance(model, ImageTokenizer) or not model.config.has_image_level:
@@ -80,6 +87,7 @@ def evaluate_symbol_samples(what: SymbolSamplesConfig) -> dict[str, Any]:
         for split in (what.reference_split, what.split)
     )
     reference, measured = with_same_classes(reference, measured)
+    check_several_classes(reference)
     classify = trained_classifier(reference)
     found = _classes_of_real_pictures(model, measured, classify)
     symbols = _enough(found.symbols, what.images_per_symbol)

@@ -23,6 +23,7 @@ class TaskSequence:
     Attributes:
         mode: what moved.
         seed: of every adaptation.
+        learning_rate: peak of every adaptation.
         groups: classes of each task; the tokenizer knew the first.
         psnr: (tasks, tasks) dB of all levels: row i after task i was learned, column j on the pictures of task j. Row 0
             is the tokenizer as it was given.
@@ -32,6 +33,7 @@ class TaskSequence:
 
     mode: str
     seed: int
+    learning_rate: float
     groups: list[list[int]]
     psnr: list[list[float]]
     codebook_sizes: list[int]
@@ -89,7 +91,15 @@ def task_sequence(
         model = adapted.model
         rows.append(_psnr(model, sets))
         trained.append(adapted.report.numbers_trained)
-    return TaskSequence(settings.mode, settings.seed, [*groups], rows, list(model.config.codebook_sizes), trained)
+    return TaskSequence(
+        mode=settings.mode,
+        seed=settings.seed,
+        learning_rate=settings.peak_learning_rate,
+        groups=[*groups],
+        psnr=rows,
+        codebook_sizes=list(model.config.codebook_sizes),
+        numbers_trained=trained,
+    )
 
 
 def _psnr(model: ImageTokenizer, sets: Sequence[PixelDataset]) -> list[float]:

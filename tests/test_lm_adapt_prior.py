@@ -1,11 +1,13 @@
 """Adapting a prior to a grown image tokenizer."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from tiny_adaptation import old_folder
 from tiny_chain import bundle_folder, codes_folder, pictures, shared_bundle, tokenizer_folder
 from tiny_grown import grown, grown_codes_folder, grown_folder
 from typer.testing import CliRunner
@@ -13,11 +15,14 @@ from typer.testing import CliRunner
 from pictogram import Bundle, ImageCodec, load_codes
 from pictogram.__main__ import app
 from pictogram.hub.errors import InputError
+from pictogram.lm import adapt_prior as adapt_prior_module
 from pictogram.lm import train as train_module
 from pictogram.lm.adapt_prior import PriorAdaptationConfig, adapt_prior, invoked_ids
 from pictogram.lm.adaptation_report import image_rate
 from pictogram.lm.ancestor_bundle import ancestor_bundle
 from pictogram.lm.train import PriorTrainingConfig, train_prior
+from pictogram.pipelines.tokenize import tokenize
+from pictogram.pipelines.tokenize_job import TokenizeConfig
 
 RESULTS = ("model.safetensors", "metrics.jsonl", "vocabulary.json", "adaptation.json", "code_frequencies.safetensors")
 
@@ -167,6 +172,28 @@ def test_old_pictures_may_be_scored_alone(tmp_path):
     assert "old_pictures" in report(tmp_path / "scored")["rate"]
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("scored", "absent")]
     assert weights[0] == weights[1]
+
+
+def test_old_pictures_that_were_not_learned_from_may_be_scored(adapted: Path, tmp_path):
+    codes = str(shutil.copytree(codes_folder(), tmp_path / "codes"))
+    tokenize(TokenizeConfig(data=str(old_folder()), split="test", model=str(tokenizer_folder()), output=codes))
+    adapt_prior(config(tmp_path / "other", reference_codes=codes, reference_eval_split="test"))
+    bits = [report(folder)["rate"]["old_pictures"]["bits_per_image"] for folder in (adapted, tmp_path / "other")]
+    assert bits[0] != bits[1]
+    weights = [(folder / "model.safetensors").read_bytes() for folder in (adapted, tmp_path / "other")]
+    assert weights[0] == weights[1]
+    with pytest.raises(InputError, match="reference_eval_split is of old codes; give them with --reference-codes"):
+        config(tmp_path / "none", reference_codes="", reference_eval_split="test")
+
+
+def test_a_prior_that_moved_elsewhere_is_not_written(tmp_path, monkeypatch):
+    def careless(*_, **__):
+        raise RuntimeError("weights moved that must not")
+
+    monkeypatch.setattr(adapt_prior_module, "adaptation_report", careless)
+    with pytest.raises(RuntimeError, match="weights moved that must not"):
+        adapt_prior(config(tmp_path / "bundle"))
+    assert not (tmp_path / "bundle" / "model.safetensors").exists()
 
 
 def test_a_bundle_that_is_trained_on_names_no_ancestor(adapted: Path, tmp_path):

@@ -38,11 +38,14 @@ answer["branch"] = push_bundle(folders["trained"], "alice/bundle", revision="dra
 pushed = Bundle.from_pretrained(folders["sharded"]).push_to_hub("alice/hand", private=True)
 answer["hand"] = [pushed.repo_id, pushed.repo_type, pushed.commit]
 answer["tokenizer"] = push_image_tokenizer(folders["tokenizer"], "alice/tokenizer").commit
+from pictogram.lm.bundle import holds_bundle
+names = ["alice/bundle", "alice/tokenizer", folders["trained"], folders["tokenizer"]]
+answer["holds"] = [holds_bundle(name) for name in names]
 answer["refused"] = error_of(push_bundle, folders["swapped"], "alice/refused")
 push_folder(folders["swapped"], "alice/swapped", repo_type="model")  # as another program would
 
 import contextlib, io
-from pictogram.pipelines import cli
+from pictogram import __main__ as cli
 
 out, err = io.StringIO(), io.StringIO()
 sys.argv = ["pictogram", "push", folders["trained"], "--repo", "alice/command", "--private", "--json"]
@@ -270,6 +273,10 @@ def test_what_is_no_bundle_stays_on_the_hub(chain):
     paths = [request["path"] for request in chain.server.requests]
     until = paths.index("/health?no-bundle-is-over")
     assert not [path for path in paths[:until] if "alice/tokenizer/resolve" in path]
+
+
+def test_a_bundle_is_told_from_an_image_tokenizer(chain):
+    assert chain.pushed["holds"] == [True, False, True, False]
 
 
 def test_parts_that_disagree_are_refused_here_and_there(chain):

@@ -6,7 +6,12 @@ from tiny_chain import pictures, processor
 from tiny_pictures import noise_in_two_classes
 
 from pictogram.hub.errors import InputError
-from pictogram.pipelines.labelled_pictures import flat_pixels, labelled_pictures, with_same_classes
+from pictogram.pipelines.labelled_pictures import (
+    check_other_pictures,
+    flat_pixels,
+    labelled_pictures,
+    with_same_classes,
+)
 
 
 def test_every_picture_has_its_class(tmp_path):
@@ -42,6 +47,15 @@ def test_texts_are_classes_and_two_splits_number_them_alike(tmp_path):
         labelled_pictures(str(tmp_path), "train", processor(), column="kind")
     with pytest.raises(InputError, match="classes must be class labels or texts; 'size' holds"):
         labelled_pictures(str(tmp_path), "train", processor(), column="size")
+
+
+def test_what_is_measured_is_not_what_was_learned_from(tmp_path):
+    check_other_pictures("folder", "test", "train")
+    with pytest.raises(InputError, match="must differ, got split train for both"):
+        check_other_pictures("folder", "train", "train")
+    Dataset.from_dict({"n": [1]}).to_parquet(tmp_path / "all.parquet")
+    with pytest.raises(InputError, match="is one file, which is one split; give a folder that has train and test"):
+        check_other_pictures(str(tmp_path / "all.parquet"), "test", "train")
 
 
 def test_no_labels_and_other_classes(tmp_path):

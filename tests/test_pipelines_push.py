@@ -6,9 +6,10 @@ import sys
 import pytest
 from tiny_chain import bundle_folder, codes_folder, tokenizer_folder
 
+from pictogram import __main__ as cli
 from pictogram.hub.errors import InputError
 from pictogram.hub.repository import PushedRepository
-from pictogram.pipelines import cli, push
+from pictogram.pipelines import push
 from pictogram.pipelines.push import find_out
 
 

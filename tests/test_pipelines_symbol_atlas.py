@@ -73,7 +73,16 @@ def test_wrong_tokenizers_and_settings(tmp_path):
         symbol_atlas(AtlasSettings(str(tmp_path), str(pictures())), tmp_path / "atlas")
     with pytest.raises(InputError, match="num_swaps must be at least 1, got 0"):
         AtlasSettings("m", "d", num_swaps=0)
+    with pytest.raises(InputError, match="num_examples must be at most 128, got 300"):
+        AtlasSettings("m", "d", num_examples=300)
     assert not (tmp_path / "atlas").exists()
+
+
+def test_a_readme_of_something_else_stays(tmp_path):
+    (tmp_path / "README.md").write_text("# My thesis\n")
+    with pytest.raises(InputError, match=r"has a README.md that is not of an atlas; give another folder"):
+        symbol_atlas(AtlasSettings(str(bundle_folder()), str(pictures()), max_images=4), tmp_path)
+    assert (tmp_path / "README.md").read_text() == "# My thesis\n"
 
 
 @pytest.mark.slow

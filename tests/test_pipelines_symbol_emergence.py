@@ -88,7 +88,9 @@ def test_figures_repeat_and_follow_the_seed(data):
 
 def test_what_cannot_be_compared_is_refused(data, tmp_path):
     with pytest.raises(InputError, match="no class labels"):
-        evaluate_emergence(asked(str(pictures()), split="train"))
+        evaluate_emergence(asked(str(pictures())))
+    with pytest.raises(InputError, match="must differ, got split train for both"):
+        evaluate_emergence(asked(data, split="train"))
     make(strides=[8, 4]).save_pretrained(tmp_path / "grids")
     processor().save_pretrained(tmp_path / "grids")
     with pytest.raises(InputError, match="has no whole-image code"):

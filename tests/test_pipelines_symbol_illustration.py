@@ -12,7 +12,7 @@ def test_a_picture_a_level_with_classes_for_colours(tmp_path):
     what = ClusterEvaluation([str(tokenizer_folder())], str(noise_in_two_classes(tmp_path)))
     paths = symbol_illustration.illustrate(what, tmp_path)
     assert [path.name for path in paths] == ["tsne-0.png", "tsne-1.png"]
-    assert all(Image.open(path).size == (880, 880) for path in paths)
+    assert all(Image.open(path).size == (960, 960) for path in paths)
 
 
 def test_missing_packages_are_named(monkeypatch):

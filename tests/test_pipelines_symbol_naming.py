@@ -8,6 +8,7 @@ from tiny_chain import bundle_folder, shared_bundle
 from tiny_pictures import noise_in_two_classes
 
 from pictogram.hub.errors import InputError
+from pictogram.lm.vocabulary import JointVocabulary
 from pictogram.pipelines import symbol_naming
 from pictogram.pipelines.symbol_naming import (
     KMEANS,
@@ -32,7 +33,7 @@ def test_what_is_obvious_is_named_at_once(asked, tmp_path):
     report = evaluate_naming(asked, tmp_path)
     assert json.loads((tmp_path / "naming.json").read_text()) == json.loads(json.dumps(report))
     found = {(entry["method"], entry["labels_per_class"]): entry["accuracy"] for entry in report["summary"]}
-    assert len(found) == 10
+    assert len(found) == 12
     assert found[KMEANS, 6] == found[PIXEL_PROBE, 6] == found[PIXEL_PROBE, 1] == 1
     assert all(0 <= accuracy <= 1 for accuracy in found.values())
     assert evaluate_naming(asked) == report
@@ -81,6 +82,27 @@ def test_as_many_of_each_class_as_asked_for():
     assert classes[rows].tolist() == [0, 0, 1, 1, 3, 3] and len(rows.unique()) == 6
     with pytest.raises(InputError, match="3 labelled pictures a class are asked for, but class 3 has 2"):
         draw_labelled(classes, 3, derived_generator(0))
+
+
+def test_what_cannot_be_named_is_said_before_any_work(asked, monkeypatch, tmp_path):
+    monkeypatch.setattr(symbol_naming, "_ways", None)
+    with pytest.raises(InputError, match=r"25 labelled pictures a class are asked for, but class \w+ has 12; ask for"):
+        evaluate_naming(replace(asked, labels_per_class=[1, 25]))
+    with pytest.raises(InputError, match="must differ, got split test for both"):
+        evaluate_naming(replace(asked, reference_split="test"))
+    one_class = tmp_path / "one"
+    for split in ("train", "test"):
+        shutil.copytree(f"{asked.data}/{split}/dark", one_class / split / "dark")
+    with pytest.raises(InputError, match="pictures of two classes at least are needed to learn from, got 1"):
+        evaluate_naming(replace(asked, data=str(one_class), labels_per_class=[1]))
+
+
+def test_codes_of_the_next_level_must_stand_together(asked, monkeypatch):
+    bundle = shared_bundle()
+    vocabulary = JointVocabulary.from_scratch(257, (4, 8, 8), [[(1, 1), (2, 2), (4, 4)]], order="pyramid")
+    monkeypatch.setattr(symbol_naming.Bundle, "from_pretrained", lambda _: replace(bundle, vocabulary=vocabulary))
+    with pytest.raises(InputError, match="has its codes in the order 'pyramid'"):
+        evaluate_naming(asked)
 
 
 def test_missing_packages_and_wrong_numbers(asked, monkeypatch):

@@ -8,9 +8,11 @@ from tiny_adaptation import asked, new_folder, old_folder, tokenizer_folder
 from tiny_adaptation import trained as trained_tokenizer
 
 from pictogram.hub.errors import InputError
+from pictogram.pipelines import symbol_retention
 from pictogram.pipelines.symbol_retention import RetentionEvaluation, evaluate_retention
+from pictogram.pipelines.task_sequence import TaskSequence
 from pictogram.tokenizer.adaptation_config import MODES
-from pictogram.tokenizer.low_rank import least_budget
+from pictogram.tokenizer.low_rank import LowRankAdapters, least_budget
 
 
 def what(**options: Any) -> RetentionEvaluation:
@@ -44,11 +46,34 @@ def test_modes_are_measured_by_full_fine_tuning(tmp_path):
     assert report["summary"][0]["num_runs"] == 2 and report["summary"][0]["spread"]["gain"] is not None
 
 
+@pytest.mark.parametrize("asked_for", [{"lora_rank": 2}, {"lora_budget": 800}])
+def test_adapters_are_as_large_as_asked_for(asked_for):
+    settings = asked(num_steps=1, batch_size=16, **asked_for)
+    runs = evaluate_retention(what(modes=["symbols", "lora"], settings=settings))["runs"]
+    decoder = trained_tokenizer().decoder
+    assert runs[1]["report"]["numbers_trained"] == LowRankAdapters(decoder, 2, seed=0).num_parameters
+    assert least_budget(decoder) < 800 < LowRankAdapters(decoder, 3, seed=0).num_parameters
+
+
 def test_classes_of_one_data_set():
     report = evaluate_retention(what(classes="0", new_classes="1", modes=["grow"]))
     (run,) = report["runs"]
     assert run["recovered"] is None and run["report"]["new"]["num_images"] == run["report"]["old"]["num_images"] == 4
     assert report["summary"][0]["spread"]["gain"] is None
+
+
+def test_every_task_gains_as_many_codes(monkeypatch):
+    asked_for = []
+    monkeypatch.setattr(
+        symbol_retention,
+        "task_sequence",
+        lambda *parts: (
+            asked_for.append(parts[-1]) or TaskSequence("full", 0, 1e-3, [[0], [1]], [[1.0, 2.0]] * 2, [], [])
+        ),
+    )
+    evaluate_retention(what(tasks="0,1", modes=["full", "symbols"], settings=asked(new_codes="3")))
+    assert {settings.new_codes for settings in asked_for} == {"15,18,21"}, "of the tokenizer as given"
+    assert [settings.learning_rate for settings in asked_for] == [1e-3, 1e-2, 0]
 
 
 def test_tasks():

@@ -11,13 +11,13 @@ from pictogram.pipelines.task_sequence import TaskSequence, task_sequence
 
 def test_transfer_is_what_the_matrix_says():
     matrix = [[20.0, 10.0, 11.0], [19.0, 18.0, 13.0], [17.0, 18.5, 19.0]]
-    sequence = TaskSequence("full", 0, [[0], [1], [2]], matrix, [4], [1, 1])
+    sequence = TaskSequence("full", 0, 1e-3, [[0], [1], [2]], matrix, [4], [1, 1])
     assert sequence.transfers() == {
         "backward_transfer": pytest.approx((17 - 20 + 18.5 - 18) / 2),
         "forward_transfer": pytest.approx(13 - 11),
         "final": pytest.approx((17 + 18.5 + 19) / 3),
     }
-    two = TaskSequence("full", 0, [[0], [1]], [[20.0, 10.0], [19.0, 18.0]], [4], [1])
+    two = TaskSequence("full", 0, 1e-3, [[0], [1]], [[20.0, 10.0], [19.0, 18.0]], [4], [1])
     assert two.transfers()["forward_transfer"] is None
 
 

@@ -30,7 +30,7 @@ def test_each_mode_has_a_learning_rate_of_its_own():
         ({"quantile": 1.5}, "quantile must be at most 1"),
         ({"own_share": -0.1}, "own_share must be at least 0"),
         ({"num_steps": 0}, "num_steps must be at least 1"),
-        ({"lora_rank": 0}, "lora_rank 0 needs a lora_budget"),
+        ({"lora_rank": 2, "lora_budget": 3}, "give lora_rank or lora_budget, got 2 and 3"),
     ],
 )
 def test_impossible_settings_are_refused(options, message):

@@ -35,7 +35,7 @@ answer["codes"] = push_codes(given["codes"], "alice/codes", tokenizer="alice/tok
 answer["fewer"] = push_codes(given["fewer"], "alice/codes", given["tokenizer"], message="Fewer").commit
 
 import contextlib, io
-from pictogram.pipelines import cli
+from pictogram import __main__ as cli
 
 out, err = io.StringIO(), io.StringIO()
 sys.argv = ["pictogram", "push", given["codes"], "--repo", "alice/secret", "--private", "--json"]

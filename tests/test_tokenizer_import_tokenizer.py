@@ -14,8 +14,8 @@ from transformers import (
     JanusVQVAEConfig,
 )
 
+from pictogram import __main__ as cli
 from pictogram.hub.errors import InputError
-from pictogram.pipelines import cli
 from pictogram.tokenizer.adapter import AdaptedTokenizer
 from pictogram.tokenizer.fingerprints import codes_fingerprint
 from pictogram.tokenizer.import_tokenizer import import_tokenizer

@@ -58,8 +58,10 @@ class AdaptationSettings:
     revive_every: int = option(
         25, "Steps after which new rows without any use start anew, in the first half; 0: never.", at_least=0
     )
-    lora_rank: int = option(4, "Rank of the adapters; 0 takes the greatest that --lora-budget allows.", at_least=0)
-    lora_budget: int = option(0, "Most numbers that adapters may train, for --lora-rank 0.", at_least=0)
+    lora_rank: int = option(
+        0, "Rank of the adapters; 0 takes the greatest that --lora-budget allows, or 4.", at_least=0
+    )
+    lora_budget: int = option(0, "Most numbers that adapters may train; 0: --lora-rank says.", at_least=0)
     max_surveyed: int = option(
         4096, "Most pictures of each set that say where rows are missing and which are used.", at_least=1
     )
@@ -67,8 +69,8 @@ class AdaptationSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if not self.lora_rank and not self.lora_budget:
-            raise InputError("lora_rank 0 needs a lora_budget: numbers that the adapters may train")
+        if self.lora_rank and self.lora_budget:
+            raise InputError(f"give lora_rank or lora_budget, got {self.lora_rank} and {self.lora_budget}")
 
     @property
     def peak_learning_rate(self) -> float:

@@ -22,6 +22,8 @@ from .trained_rows import TrainedRows, worst_latents
 
 _MAX_GRAD_NORM = 1.0
 _BETAS = (0.9, 0.95)
+_LORA_RANK = 4
+"""Of adapters, where neither rank nor budget is given."""
 
 
 def train_adaptation(
@@ -43,6 +45,9 @@ def train_adaptation(
     Returns:
         How many numbers were trained.
     """
+    if settings.mode not in (FULL, LORA) and not any(map(len, rows)):
+        model.eval()
+        return 0
     if settings.mode == FULL:
         step, trained = _everything(model, settings)
     elif settings.mode == LORA:
@@ -122,7 +127,9 @@ def _everything(model: ImageTokenizer, settings: AdaptationSettings) -> tuple[St
 
 def _adapters(model: ImageTokenizer, settings: AdaptationSettings) -> tuple[Step, LowRankAdapters]:
     """The decoder's matrices by products of low rank; codes stay what they are."""
-    rank = settings.lora_rank or rank_within(model.decoder, settings.lora_budget)
+    rank = settings.lora_rank or _LORA_RANK
+    if settings.lora_budget:
+        rank = rank_within(model.decoder, settings.lora_budget)
     adapters = LowRankAdapters(model.decoder, rank, seed=settings.seed)
     model.requires_grad_(False)
     optimization = _Optimization(adapters, settings)
