@@ -4,6 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from datasets import ClassLabel, Dataset, Features
+from datasets import Image as ImageFeature
+from PIL import Image as PILImage
 from tiny_chain import bundle_folder, shared_bundle
 from tiny_pictures import noise_in_two_classes
 
@@ -90,11 +93,12 @@ def test_what_cannot_be_named_is_said_before_any_work(asked, monkeypatch, tmp_pa
         evaluate_naming(replace(asked, labels_per_class=[1, 25]))
     with pytest.raises(InputError, match="must differ, got split test for both"):
         evaluate_naming(replace(asked, reference_split="test"))
-    one_class = tmp_path / "one"
+    features = Features({"image": ImageFeature(), "label": ClassLabel(names=["a", "b"])})
+    columns = {"image": [PILImage.new("RGB", (16, 16))] * 3, "label": [0] * 3}
     for split in ("train", "test"):
-        shutil.copytree(f"{asked.data}/{split}/dark", one_class / split / "dark")
+        Dataset.from_dict(columns, features=features).to_parquet(tmp_path / f"{split}.parquet")
     with pytest.raises(InputError, match="pictures of two classes at least are needed to learn from, got 1"):
-        evaluate_naming(replace(asked, data=str(one_class), labels_per_class=[1]))
+        evaluate_naming(replace(asked, data=str(tmp_path), labels_per_class=[1]))
 
 
 def test_codes_of_the_next_level_must_stand_together(asked, monkeypatch):
