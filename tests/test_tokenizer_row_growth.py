@@ -45,7 +45,7 @@ def test_reserved_rows_leave_old_codes_alone():
     rows = missing_rows(model, processor(), old, sets[1], [0, 4, 6], asked(quantile=0.0))
     # Besides, rows at latents of the old pictures, which would take codes from them.
     rows = [torch.cat([new, at.latents[:3]]) if len(new) else new for new, at in zip(rows, old, strict=True)]
-    kept = reserved_rows(model, processor(), *sets, rows, asked(own_share=0.8))
+    kept = reserved_rows(model, processor(), sets[0], sets[1], rows, asked(own_share=0.8))
     assert not len(kept[0]) and all(len(some) < len(each) for some, each in zip(kept[1:], rows[1:], strict=True))
     grown, sizes = grow_codebooks(model, processor(), kept), model.config.codebook_sizes
     old_use, new_use = ([level.codes for level in survey(grown, pictures, 0)] for pictures in sets)
