@@ -73,7 +73,7 @@ class NamingEvaluation:
     data: str
     split: str = "test"
     reference_split: str = "train"
-    labels_per_class: Sequence[int] = (1, 5, 20, 100)
+    labels_per_class: Sequence[int] = (1, 5, 20, 50)
     max_images: int = 2000
     num_draws: int = 5
     seed: int = 0

@@ -162,7 +162,7 @@ def names_command(
     data: Data = "embedded",
     split: Split = "test",
     reference_split: Annotated[str, typer.Option(help="Split that holds the labelled pictures.")] = "train",
-    labels_per_class: Annotated[str, typer.Option(help="How many of them, with commas.")] = "1,5,20,100",
+    labels_per_class: Annotated[str, typer.Option(help="How many of them, with commas.")] = "1,5,20,50",
     max_images: Annotated[int, typer.Option(help="Most pictures of a split, drawn by the seed.")] = 2000,
     num_draws: Annotated[int, typer.Option(help="Draws of the labelled pictures.")] = 5,
     seed: Seed = 0,
