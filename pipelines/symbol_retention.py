@@ -21,7 +21,7 @@ from ..tokenizer.low_rank import least_budget
 from ..tokenizer.model import ImageTokenizer
 from .bundle_pipeline import check_positive
 from .class_groups import ClassSelection, parse_classes
-from .labelled_pictures import labelled_pictures
+from .labelled_pictures import check_other_pictures, labelled_pictures
 from .picture_sample import picture_sample
 from .task_sequence import TaskSequence, task_sequence
 
@@ -131,6 +131,8 @@ def evaluate_retention(what: RetentionEvaluation, output: Path | None = None) ->
     Raises:
         InputError: unusable data, classes or tokenizer.
     """
+    for data in filter(None, (what.data, what.reference)):
+        check_other_pictures(data, what.measured_split, what.split)
     loaded = load_image_tokenizer(what.model)
     model = adaptable(loaded.model, what.model).to(default_device())  # pyright: ignore[reportArgumentType]
     runs: list[RetentionRun] = []

@@ -55,6 +55,11 @@ def test_adapters_are_as_large_as_asked_for(asked_for):
     assert least_budget(decoder) < 800 < LowRankAdapters(decoder, 3, seed=0).num_parameters
 
 
+def test_measured_pictures_are_not_those_learned_from():
+    with pytest.raises(InputError, match="must differ, got split train for both"):
+        evaluate_retention(what(measured_split="train"))
+
+
 def test_classes_of_one_data_set():
     report = evaluate_retention(what(classes="0", new_classes="1", modes=["grow"]))
     (run,) = report["runs"]
