@@ -103,9 +103,8 @@ COMMANDS = {
 def load(name: str) -> Any:
     """The subcommand as typer's own object, imported now."""
     package = __package__ or "pictogram"
-    importlib.import_module(
-        f"{package}.pipelines"
-    )  # settings that must come before torch, and the task of transformers
+    # Settings that must come before torch, and the task of transformers.
+    importlib.import_module(f"{package}.pipelines")
     entry = COMMANDS[name]
     found = getattr(importlib.import_module(f"{package}.{entry.module}"), entry.name)
     if not isinstance(found, typer.Typer):

@@ -118,16 +118,19 @@ def evaluate_naming(what: NamingEvaluation, output: Path | None = None) -> dict[
     )
     reference, measured = with_same_classes(reference, measured)
     check_several_classes(reference)
-    _check_enough(reference, max(what.labels_per_class))
+    # Drawn before any work: a class may have too few.
+    drawn = {
+        (count, draw): draw_labelled(reference.classes, count, derived_generator(what.seed, "labelled", count, draw))
+        for count in what.labels_per_class
+        for draw in range(what.num_draws)
+    }
     ways = _ways(what, bundle, model, reference, measured)
     results: dict[tuple[str, int], list[float]] = {}
-    for count in what.labels_per_class:
-        for draw in range(what.num_draws):
-            rows = draw_labelled(reference.classes, count, derived_generator(what.seed, "labelled", count, draw))
-            for name, way in ways.items():
-                predicted = way(rows, reference.classes[rows])
-                accuracy = float((predicted == measured.classes).double().mean())
-                results.setdefault((name, count), []).append(accuracy)
+    for (count, _), rows in drawn.items():
+        for name, way in ways.items():
+            predicted = way(rows, reference.classes[rows])
+            accuracy = float((predicted == measured.classes).double().mean())
+            results.setdefault((name, count), []).append(accuracy)
     report = {
         "summary": [
             {"method": name, "labels_per_class": count, "accuracy": mean(values), "spread": _spread(values)}
@@ -148,18 +151,6 @@ def evaluate_naming(what: NamingEvaluation, output: Path | None = None) -> dict[
     return report
 
 
-def _check_enough(pictures: LabelledPictures, count: int) -> None:
-    """Before any work: the class with the fewest pictures must have so many."""
-    found = torch.bincount(pictures.classes, minlength=len(pictures.labels.names))
-    occurs = found > 0
-    if int(found[occurs].min()) < count:
-        label = int(found.masked_fill(~occurs, len(pictures.classes) + 1).argmin())
-        raise InputError(
-            f"{count} labelled pictures a class are asked for, but class {pictures.labels.names[label]} has "
-            f"{int(found[label])}; ask for fewer with --labels-per-class, or raise --max-images"
-        )
-
-
 def draw_labelled(classes: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
     """(classes * count,) rows: so many of each class that occurs.
 
@@ -175,7 +166,10 @@ def draw_labelled(classes: torch.Tensor, count: int, generator: torch.Generator)
     for label in classes.unique():
         rows = (classes == label).nonzero().squeeze(1)
         if len(rows) < count:
-            raise InputError(f"{count} labelled pictures a class are asked for, but class {int(label)} has {len(rows)}")
+            raise InputError(
+                f"{count} labelled pictures a class are asked for, but class {int(label)} has {len(rows)}; ask for "
+                "fewer with --labels-per-class, or raise --max-images"
+            )
         found.append(rows[torch.randperm(len(rows), generator=generator)[:count]])
     return torch.cat(found)
 

@@ -111,6 +111,7 @@ def reserved_rows(
 
     A row that old latents choose, too, gives old pictures other codes. Without it they go back to their old rows, or on
     to its neighbours among the new ones, which are counted again.
+
     Latents are counted for the nearest row; where bits count, `encode` takes new rows less often than that.
 
     Args:
