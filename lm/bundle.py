@@ -17,11 +17,14 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from ..hub.errors import InputError, first_line
 from ..hub.files import atomic_files, read_json_object
+from ..hub.fingerprint import fingerprint
 from ..hub.repository import DownloadedRepository, PushedRepository, download_folder, is_hub_name
+from ..hub.shipped import SHIPPED_MODELS, local_folder
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.interface import TokenizesImages
 from ..tokenizer.loading import TOKENIZER_FILES, load_image_tokenizer
+from .coding_prior import rope_theta
 from .grammar import Grammar
 from .joint_tokenizer import (
     TEXT_PATTERNS,
@@ -81,6 +84,22 @@ class Bundle:
         """The state machine of the vocabulary's documents."""
         return Grammar(self.vocabulary)
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits: of the prior, its vocabulary, and through that of the image tokenizer.
+
+        Equal ones mean equal chances for equal documents and equal pictures for equal codes. Compressed files and
+        pictures name the bundle by it.
+        """
+        # Named one by one: what another version adds to either must not make old files strangers.
+        config, vocabulary = self.prior.config, self.vocabulary
+        names = ("model_type", "num_attention_heads", "num_key_value_heads", "rms_norm_eps")
+        settings = {name: getattr(config, name, None) for name in names} | {"rope_theta": rope_theta(config)}
+        segments = [(each.kind, each.start, each.count, each.level, each.first_code) for each in vocabulary.segments]
+        meaning = {"order": vocabulary.order, "sizes": vocabulary.sizes, "segments": segments}
+        prints = [vocabulary.codes_fingerprint, vocabulary.decoder_fingerprint]
+        return fingerprint(self.prior.state_dict(), settings | meaning | {"fingerprints": prints})
+
     def to(self, device: str | torch.device) -> Bundle:
         """Moves both models to a device, in place."""
         self.prior.to(device)  # pyright: ignore[reportArgumentType]
@@ -110,8 +129,9 @@ class Bundle:
         """Loads a bundle from a folder or from the Hub, in evaluation mode.
 
         Args:
-            name_or_path: a folder, or "owner/name" of a model repository on the Hub. A folder of that name wins;
-                whatever else looks like a path is never asked for on the Hub.
+            name_or_path: a folder, "owner/name" of a model repository on the Hub, or the name of a shipped model, see
+                `hub.shipped`. A folder of that name wins; whatever else looks like a path is never asked for on the
+                Hub.
             revision: branch, tag or commit on the Hub; the main branch unless told.
             prior: a model that is loaded already, in the place of the bundle's own.
 
@@ -123,9 +143,12 @@ class Bundle:
         if is_hub_name(name_or_path):
             downloaded = _download(name, revision)
             return cls._load(downloaded.folder, name, downloaded.commit, prior)
-        directory = Path(name).expanduser()
+        directory = local_folder(name)
         if not directory.is_dir():
-            raise InputError(f"{name} is not a whole bundle: it is neither a folder nor a name on the Hub, owner/name")
+            raise InputError(
+                f"{name} is not a whole bundle: it is neither a folder nor a name on the Hub, owner/name, "
+                f"nor a shipped model ({', '.join(SHIPPED_MODELS)})"
+            )
         if revision is not None:
             raise InputError(f"a revision, {revision!r}, needs a name on the Hub, owner/name; got the folder {name}")
         return cls._load(directory, name, None, prior)
@@ -208,7 +231,7 @@ def holds_bundle(name: str) -> bool:
     Raises:
         InputError: the Hub does not say, see `hub.client_errors`.
     """
-    directory = Path(name).expanduser()
+    directory = local_folder(name)
     if is_hub_name(name):
         directory = download_folder(name, repo_type="model", allow_patterns=[VOCABULARY_FILE]).folder
     return (directory / VOCABULARY_FILE).is_file()

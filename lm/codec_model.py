@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Protocol
-
-import torch
+from typing import Protocol
 
 from ..hub.errors import InputError
 from ..hub.fingerprint import fingerprint
 from .bundle import Bundle
 from .code_chances import CodeChances, PriorChances
-from .coding_prior import coding_prior, rope_theta
+from .coding_prior import coding_prior
 from .fused_prior import FusedPrior
 from .order import Grids
 from .static_chances import StaticChances
@@ -50,18 +47,7 @@ class PriorModel:
     @property
     def model_id(self) -> bytes:
         """See `CodecModel`: of the prior, its vocabulary, and through that of the image tokenizer."""
-        return self._model_id
-
-    @cached_property
-    def _model_id(self) -> bytes:
-        # Named one by one: what another version adds to either must not make old files strangers.
-        config, vocabulary = self._bundle.prior.config, self._bundle.vocabulary
-        names = ("model_type", "num_attention_heads", "num_key_value_heads", "rms_norm_eps")
-        settings = {name: getattr(config, name, None) for name in names} | {"rope_theta": rope_theta(config)}
-        segments = [(each.kind, each.start, each.count, each.level, each.first_code) for each in vocabulary.segments]
-        meaning = {"order": vocabulary.order, "sizes": vocabulary.sizes, "segments": segments}
-        prints = [vocabulary.codes_fingerprint, vocabulary.decoder_fingerprint]
-        return _id(self._bundle.prior.state_dict(), settings | meaning | {"fingerprints": prints})
+        return _id(self._bundle.fingerprint)
 
     @cached_property
     def _prior(self) -> FusedPrior:
@@ -119,7 +105,8 @@ class StaticModel:
         tensors = {f"level_{level}": table for level, table in enumerate(self._tables.frequencies)}
         settings = {"grids": self._tables.grids, "order": self._tables.order}
         names = ("codes_fingerprint", "decoder_fingerprint")
-        return _id(tensors, settings | {name: getattr(self._vocabulary, name) for name in names})
+        prints = {name: getattr(self._vocabulary, name) for name in names}
+        return _id(fingerprint(tensors, settings | prints))
 
     def chances(self, grids: Grids) -> StaticChances:
         """See `CodecModel`.
@@ -136,5 +123,5 @@ class StaticModel:
         return self.chances(grids)
 
 
-def _id(tensors: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> bytes:
-    return bytes.fromhex(fingerprint(tensors, settings))[:MODEL_ID_BYTES]
+def _id(digits: str) -> bytes:
+    return bytes.fromhex(digits)[:MODEL_ID_BYTES]

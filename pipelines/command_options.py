@@ -9,7 +9,7 @@ import typer
 
 from ..hub.errors import InputError
 
-Model = Annotated[str, typer.Option(help="Folder of a bundle, or its name on the Hub.")]
+Model = Annotated[str, typer.Option(help="Bundle: a folder, owner/name on the Hub, or the shipped noto or fashion.")]
 Split = Annotated[str, typer.Option(help="Split to score.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Guidance = Annotated[float, typer.Option(help="1 draws as the model does; more follows the words more closely.")]

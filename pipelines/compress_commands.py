@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from ..hub.command_line import print_result
 from ..hub.errors import InputError
 from ..hub.files import atomic_write_bytes
+from ..hub.shipped import shipped_folder
 from ..lm.bundle import Bundle
 from ..lm.static_chances import count_rows
 from ..tokenizer.codes_dataset import load_codes
@@ -19,6 +21,7 @@ from ..tokenizer.sources import PICTURE_SUFFIXES, visible_files
 from .codec_format import CodecFile, read_file
 from .command_options import Codes, Json, Model, Seed
 from .image_codec import ImageCodec
+from .picture_origin import check_origin, is_png, read_origin
 
 _MAX_STEM = 50
 """Letters of a file's name, which may take 4 bytes each, that leave room for an ending and a temporary name."""
@@ -99,17 +102,25 @@ def decompress(
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="What `pictogram compress` wrote.")],
+    file: Annotated[Path, typer.Argument(help="What `pictogram compress` or `generate` wrote.")],
     model: Annotated[
-        str, typer.Option(help="Bundle that is asked whether it reads the file, as itself or as a descendant.")
+        str,
+        typer.Option(
+            help="Bundle that is asked whether it reads a compressed file, as itself or as a descendant; or whether it "
+            "drew a picture."
+        ),
     ] = "",
     json_output: Json = False,
 ) -> None:
-    """Say what is in a compressed file; takes no model.
+    """Say what is in a compressed file, or who drew a picture; takes no model.
 
     Example: pictogram info photos.picto
     """
     data = _read(file)
+    if is_png(data):
+        checked = asdict(check_origin(file, Bundle.from_pretrained(model))) if model else {}
+        print_result({"file": str(file)} | _spoken(read_origin(file), json_output) | checked, json_output)
+        return
     described = _described(read_file(data, (0, 0)), len(data))
     reader = {"read_by": ImageCodec.from_pretrained(model).reader(data)} if model else {}
     print_result({"file": str(file)} | described | reader, json_output)
@@ -126,8 +137,8 @@ def count_codes(
     Example: pictogram count-codes --codes codes --model bundle
     """
     bundle = Bundle.from_pretrained(model)
-    if bundle.revision is not None:
-        raise InputError(f"the tables go into a folder, but {model} is on the Hub; download it first")
+    if bundle.revision is not None or shipped_folder(model) is not None:
+        raise InputError(f"the tables go into a folder, but {model} is a name; take a folder of your own")
     rows = load_codes(codes, split, tokenizer=bundle.image_tokenizer, processor=bundle.image_processor)
     tables = count_rows(rows, bundle.vocabulary.order, bundle.vocabulary.codebook_sizes)
     tables.save(Path(model).expanduser())
@@ -152,6 +163,16 @@ def _read(file: Path) -> bytes:
     if not file.is_file():
         raise InputError(f"{file} is not a file")
     return file.read_bytes()
+
+
+def _spoken(origin: dict[str, Any], json_output: bool) -> dict[str, Any]:
+    """What a picture says of itself; people are spared the codes."""
+    if json_output:
+        return origin
+    pictures = [f'"{each["prompt"]}" seed {each["seed"]}' for each in origin["pictures"]]
+    return {name: value for name, value in origin.items() if name != "pictures" and value is not None} | {
+        "pictures": pictures
+    }
 
 
 def _described(file: CodecFile, num_bytes: int) -> dict[str, Any]:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from PIL import Image
 
 from ..hub.command_line import print_result
 from ..tokenizer.pictures import picture_grid, save_picture
 from .command_options import Guidance, Json, Model, Seed, Temperature, TopK, TopP, png_path
-from .image_completion import ImageCompletionPipeline, completion_grid
+from .image_completion import ImageCompletionOutput, ImageCompletionPipeline, completion_grid
 from .image_to_text import ImageToTextPipeline
-from .text_to_image import TextToImagePipeline
+from .text_to_image import TextToImageOutput, TextToImagePipeline
 
 
 def generate(
     prompts: Annotated[list[str], typer.Argument(help="Words, one picture each; quote them.")],
-    model: Model = "bundle",
-    output: Annotated[Path, typer.Option(help="PNG file for a titled grid of all pictures.")] = Path("samples.png"),
+    model: Model = "noto",
+    output: Annotated[
+        Path, typer.Option("--output", "--out", "-o", help="PNG file for a titled grid of all pictures.")
+    ] = Path("samples.png"),
     folder: Annotated[Path | None, typer.Option(help="Folder for each picture at its own size as well.")] = None,
     num_images: Annotated[int, typer.Option(help="Pictures per prompt.")] = 1,
     num_candidates: Annotated[
@@ -37,7 +37,9 @@ def generate(
 ) -> None:
     """Draw pictures from words.
 
-    Example: pictogram generate "red apple" "grinning face" --model pictogram-demo/bundle --num-images 4
+    The PNG files say how they were made; `pictogram info` reads it.
+
+    Example: pictogram generate "red apple" "grinning face" --num-images 4 --out apples.png
     """
     _make_folders(output, folder)
     result = TextToImagePipeline.from_pretrained(model)(
@@ -59,11 +61,13 @@ def generate(
         titles=[result.prompts[line : line + columns] for line in lines],
         cell=128,
     )
-    save_picture(grid, output)
-    files = _save_each(result.images, folder)
+    save_picture(grid, output, result.png_text())
+    files = _save_each(result, folder)
     print_result(
         {
             "output": str(output),
+            "model": result.origin.model,
+            "bundle_fingerprint": result.origin.bundle_fingerprint,
             "pictures": [
                 {"prompt": prompt, "seed": used, "bits": round(bits, 2)} | ({"file": files[index]} if files else {})
                 for index, (prompt, used, bits) in enumerate(
@@ -72,20 +76,20 @@ def generate(
             ],
         }
         if json_output
-        else {"output": str(output), "pictures": len(result.images)},
+        else {"output": str(output), "model": result.origin.model, "pictures": len(result.images)},
         json_output,
     )
 
 
 def complete(
     images: Annotated[list[str], typer.Argument(help="Picture files.")],
-    model: Model = "bundle",
+    model: Model = "noto",
     keep_rows: Annotated[float | None, typer.Option(help="Share of the height to keep at the top, 0 to 1.")] = None,
     mask: Annotated[str | None, typer.Option(help="Picture file: white is drawn anew, black is kept.")] = None,
     prompt: Annotated[str, typer.Option(help="Words for all pictures.")] = "",
-    output: Annotated[Path, typer.Option(help="PNG file for a grid of originals and completions.")] = Path(
-        "completions.png"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "--out", "-o", help="PNG file for a grid of originals and completions.")
+    ] = Path("completions.png"),
     folder: Annotated[Path | None, typer.Option(help="Folder for each completion at its own size as well.")] = None,
     num_images: Annotated[int, typer.Option(help="Completions per picture.")] = 1,
     num_candidates: Annotated[int, typer.Option(help="Completions drawn for each one; the likeliest is kept.")] = 1,
@@ -98,7 +102,7 @@ def complete(
 ) -> None:
     """Keep a part of pictures and draw the rest anew.
 
-    Example: pictogram complete apple.png --keep-rows 0.5 --model pictogram-demo/bundle --num-images 4
+    Example: pictogram complete apple.png --keep-rows 0.5 --num-images 4
     """
     _make_folders(output, folder)
     result = ImageCompletionPipeline.from_pretrained(model)(
@@ -115,8 +119,8 @@ def complete(
         top_p=top_p,
         progress=True,
     )
-    save_picture(completion_grid(result, num_images), output)
-    files = _save_each(result.images, folder)
+    save_picture(completion_grid(result, num_images), output, result.png_text())
+    files = _save_each(result, folder)
     pictures = [
         {
             "image": images[index // num_images],
@@ -134,7 +138,7 @@ def complete(
 
 def caption(
     images: Annotated[list[str], typer.Argument(help="Picture files.")],
-    model: Model = "bundle",
+    model: Model = "noto",
     seed: Seed = 0,
     temperature: Temperature = 0.0,
     top_k: TopK = 0,
@@ -143,7 +147,7 @@ def caption(
 ) -> None:
     """Write captions for pictures.
 
-    Example: pictogram caption apple.png --model pictogram-demo/bundle
+    Example: pictogram caption apple.png
     """
     result = ImageToTextPipeline.from_pretrained(model)(
         images, seed=seed, temperature=temperature, top_k=top_k, top_p=top_p, progress=True
@@ -162,8 +166,8 @@ def _make_folders(output: Path, folder: Path | None) -> None:
         target.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
 
 
-def _save_each(images: Sequence[Image.Image], folder: Path | None) -> list[str]:
-    files = [str(folder / f"{index:04d}.png") for index in range(len(images))] if folder else []
-    for image, file in zip(images, files, strict=False):
-        save_picture(image, file)
+def _save_each(result: TextToImageOutput | ImageCompletionOutput, folder: Path | None) -> list[str]:
+    files = [str(folder / f"{index:04d}.png") for index in range(len(result.images))] if folder else []
+    for index, file in enumerate(files):
+        result.save(file, index)
     return files

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from PIL import Image
@@ -16,11 +17,12 @@ from ..lm.image_sampler import DrawnImages, ImageSampling, PerLevel
 from ..lm.order import document_order
 from ..tokenizer.image_processor import to_images
 from ..tokenizer.interface import ImageCodes
-from ..tokenizer.pictures import picture_grid
+from ..tokenizer.pictures import picture_grid, save_picture
 from .bundle_pipeline import BundlePipeline, check_positive
 from .kept_codes import KeptCodes, Mask, kept_codes, kept_pixels
 from .picture_drawing import candidate_seeds, decode_pictures, draw_pictures, sum_levels, words_to_prompt
 from .picture_input import EncodedPictures, Picture, encode_pictures, open_pictures
+from .picture_origin import PictureOrigin
 from .picture_request import PictureRequest, spell_seeds
 
 
@@ -43,6 +45,7 @@ class ImageCompletionOutput:
         forced_bits: (N,) float64, the share of the kept codes that are not exact in it.
         image_code_entropy: (N,) float64, bits of doubt about the whole-image code when the exact codes are known; None
             for a tokenizer without one.
+        origin: the bundle and the settings that drew them.
     """
 
     images: list[Image.Image]
@@ -57,11 +60,21 @@ class ImageCompletionOutput:
     level_bits: torch.Tensor
     forced_bits: torch.Tensor
     image_code_entropy: torch.Tensor | None
+    origin: PictureOrigin
 
     @property
     def bits(self) -> torch.Tensor:
         """(N,) float64, -log2 of the probability of each completion's codes given its prompt."""
         return self.level_bits.sum(1)
+
+    def png_text(self, rows: slice = slice(None)) -> dict[str, str]:
+        """Text chunks for a PNG file of some of the completions, see `PictureOrigin.png_text`."""
+        codes = tuple(level[rows] for level in self.codes)
+        return self.origin.png_text(self.prompts[rows], self.seeds[rows], codes)
+
+    def save(self, path: str | os.PathLike[str], index: int = 0) -> None:
+        """Writes one completion as a PNG file that says how it was made, see `picture_origin.read_origin`."""
+        save_picture(self.images[index], path, self.png_text(slice(index, index + 1)))
 
 
 class ImageCompletionPipeline(BundlePipeline):
@@ -90,7 +103,7 @@ class ImageCompletionPipeline(BundlePipeline):
 
     Example:
         complete = ImageCompletionPipeline.from_pretrained("pictogram-demo/bundle")
-        complete("apple.png", keep_rows=0.5, num_images=4, seed=0).images[0].save("completed.png")
+        complete("apple.png", keep_rows=0.5, num_images=4, seed=0).save("completed.png")
     """
 
     def __call__(
@@ -161,7 +174,8 @@ class ImageCompletionPipeline(BundlePipeline):
         task = _Task(words, encoded, pixels, kept, num_images, seeds)
         first = self._first_codes(task, sampling, batch_size) if kept.has_image_code else None
         drawn = self._draw(task, first, sampling, num_candidates, batch_size, progress)
-        return self._output(task, first, drawn)
+        settings = asdict(sampling) | {"size": encoded.size, "num_candidates": num_candidates, "keep_rows": keep_rows}
+        return self._output(task, first, drawn, PictureOrigin.of(self.bundle, "completion", settings))
 
     def _first_codes(self, task: _Task, sampling: ImageSampling, batch_size: int) -> FirstCodes:
         """Scores all whole-image codes of every picture, with its words and, where guidance asks, without."""
@@ -213,7 +227,9 @@ class ImageCompletionPipeline(BundlePipeline):
         levels = document_order(vocabulary.grids(task.encoded.size), vocabulary.order).levels
         return sampling.schedule(levels.tolist(), vocabulary.num_levels)[0]
 
-    def _output(self, task: _Task, first: FirstCodes | None, drawn: DrawnImages) -> ImageCompletionOutput:
+    def _output(
+        self, task: _Task, first: FirstCodes | None, drawn: DrawnImages, origin: PictureOrigin
+    ) -> ImageCompletionOutput:
         vocabulary, kept, pictures = self.bundle.vocabulary, task.kept, task.pictures
         codes = ids_to_images(vocabulary, drawn.token_ids, task.encoded.size)
         read = to_images(task.encoded.pixel_values)
@@ -234,6 +250,7 @@ class ImageCompletionPipeline(BundlePipeline):
             level_bits=sum_levels(drawn.bits, levels),
             forced_bits=(drawn.bits * kept.is_forced[pictures]).sum(1),
             image_code_entropy=None if first is None else first.entropy[pictures],
+            origin=origin,
         )
 
 

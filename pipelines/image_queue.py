@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 
 from ..hub.errors import InputError
-from ..tokenizer.pictures import png_bytes
 from .images_request import ImagesRequest
 from .text_to_image import TextToImagePipeline
 
@@ -192,5 +191,5 @@ class ImageQueue:
             batch_size=self.max_batch,
             **asdict(sampling),
         )
-        served = map(ServedImage, map(png_bytes, output.images), output.seeds, output.bits.tolist())
+        served = map(ServedImage, map(output.png, range(len(output.images))), output.seeds, output.bits.tolist())
         return [[next(served) for _ in range(count)] for count in counts]

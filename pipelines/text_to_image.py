@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from PIL import Image
 
 from ..hub.errors import InputError
+from ..hub.files import atomic_write_bytes
 from ..lm.bundle import Bundle
 from ..lm.documents import ids_to_images, image_to_text
-from ..lm.image_sampler import DrawnImages, ImageSampling, PerLevel
+from ..lm.image_sampler import DRAWN, DrawnImages, ImageSampling, PerLevel
 from ..lm.order import document_order
 from ..lm.rate import score_documents
 from ..lm.token_bits import TokenScorer
 from ..tokenizer.interface import ImageCodes
+from ..tokenizer.pictures import png_bytes
 from .bundle_pipeline import BundlePipeline, check_positive
 from .completion_server import CompletionServer
 from .picture_drawing import candidate_seeds, decode_pictures, draw_pictures, start_drawing, sum_levels
+from .picture_origin import PictureOrigin
 from .picture_request import PictureRequest, new_request
 
 
@@ -34,6 +37,7 @@ class TextToImageOutput:
         codes: of all pictures; of a preview, those of the levels drawn so far.
         level_bits: (N, L) float64, -log2 of the probability of each level's codes given the prompt and all before them,
             under the plain model.
+        origin: the bundle and the settings that drew them.
         caption_bits: (N,) float64, -log2 of the prompt's probability given the picture; None unless reranked.
     """
 
@@ -42,12 +46,26 @@ class TextToImageOutput:
     seeds: list[int]
     codes: ImageCodes
     level_bits: torch.Tensor
+    origin: PictureOrigin
     caption_bits: torch.Tensor | None = None
 
     @property
     def bits(self) -> torch.Tensor:
         """(N,) float64, -log2 of each picture's probability given its prompt: its log-likelihood in bits, negated."""
         return self.level_bits.sum(1)
+
+    def png_text(self, rows: slice = slice(None)) -> dict[str, str]:
+        """Text chunks for a PNG file of some of the pictures, see `PictureOrigin.png_text`."""
+        codes = tuple(level[rows] for level in self.codes)
+        return self.origin.png_text(self.prompts[rows], self.seeds[rows], codes)
+
+    def png(self, index: int = 0) -> bytes:
+        """One picture as a PNG file that says how it was made."""
+        return png_bytes(self.images[index], self.png_text(slice(index, index + 1)))
+
+    def save(self, path: str | os.PathLike[str], index: int = 0) -> None:
+        """Writes one picture as a PNG file that says how it was made, see `picture_origin.read_origin`."""
+        atomic_write_bytes(path, self.png(index))
 
 
 class TextToImagePipeline(BundlePipeline):
@@ -61,7 +79,7 @@ class TextToImagePipeline(BundlePipeline):
 
     Example:
         pipeline = TextToImagePipeline.from_pretrained("pictogram-demo/bundle")
-        pipeline("red apple", num_images=4, seed=0).images[0].save("apple.png")
+        pipeline("red apple", num_images=4, seed=0).save("apple.png")
         pipeline(symbol=17, num_images=4)  # whatever the whole-image code 17 stands for
     """
 
@@ -80,7 +98,7 @@ class TextToImagePipeline(BundlePipeline):
         """Loads a bundle onto a device.
 
         Args:
-            bundle: its folder, or its name on the Hub, owner/name.
+            bundle: its folder, its name on the Hub, owner/name, or a shipped model's: "noto" or "fashion".
             device: by default a GPU if there is one.
             revision: branch, tag or commit on the Hub; the main branch unless told.
             backend: see the class.
@@ -151,9 +169,10 @@ class TextToImagePipeline(BundlePipeline):
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
         )
+        origin = self._origin(request, sampling, num_candidates)
         check_positive("batch_size", batch_size)
         if check_positive("num_candidates", num_candidates) == 1:
-            return self._output(request, self._draw(request, sampling, batch_size, progress))
+            return self._output(request, self._draw(request, sampling, batch_size, progress), origin)
         if not all(request.prompts):
             raise InputError("candidates are told apart by the prompt; an empty prompt needs num_candidates=1")
         return self._best(request, sampling, num_candidates, batch_size, progress)
@@ -192,9 +211,11 @@ class TextToImagePipeline(BundlePipeline):
         request = new_request(
             vocabulary, prompts, num_images=num_images, seed=seed, size=size, symbol=symbol, coarse_codes=coarse_codes
         )
-        drawing = start_drawing(self.bundle, request, sampling or ImageSampling(), self.backend)
+        sampling = sampling or ImageSampling()
+        drawing = start_drawing(self.bundle, request, sampling, self.backend)
+        origin = self._origin(request, sampling)
         counts = [rows * columns for rows, columns in vocabulary.grids(request.size)]
-        return (self._output(request, drawing.draw(count)) for count in counts)
+        return (self._output(request, drawing.draw(count), origin) for count in counts)
 
     def check(
         self,
@@ -232,10 +253,24 @@ class TextToImagePipeline(BundlePipeline):
         caption_bits = score_documents(TokenScorer(self.bundle.prior, self.grammar), documents).caption
         best = caption_bits.view(-1, num_candidates).argmin(1) + torch.arange(len(request)) * num_candidates
         chosen = DrawnImages(drawn.token_ids[best], drawn.bits[best])
-        return self._output(request, chosen, caption_bits[best])
+        origin = self._origin(request, sampling, num_candidates)
+        return self._output(request, chosen, origin, caption_bits[best])
+
+    def _origin(self, request: PictureRequest, sampling: ImageSampling, num_candidates: int = 1) -> PictureOrigin:
+        settled = int((request.given != DRAWN).sum(1).max())  # codes that a picture began with
+        settings = asdict(sampling) | {
+            "size": request.size,
+            "num_candidates": num_candidates,
+            "given_codes": settled,
+        }
+        return PictureOrigin.of(self.bundle, "text-to-image", settings)
 
     def _output(
-        self, request: PictureRequest, drawn: DrawnImages, caption_bits: torch.Tensor | None = None
+        self,
+        request: PictureRequest,
+        drawn: DrawnImages,
+        origin: PictureOrigin,
+        caption_bits: torch.Tensor | None = None,
     ) -> TextToImageOutput:
         """Pictures of whole levels; `drawn` may end with any of them in order "level"."""
         vocabulary = self.bundle.vocabulary
@@ -249,4 +284,4 @@ class TextToImagePipeline(BundlePipeline):
         codes = ids_to_images(vocabulary, whole, request.size)[:num_levels]
         level_bits = sum_levels(drawn.bits, levels)
         images = decode_pictures(self.bundle, codes, num_levels)
-        return TextToImageOutput(images, request.prompts, request.seeds, codes, level_bits, caption_bits)
+        return TextToImageOutput(images, request.prompts, request.seeds, codes, level_bits, origin, caption_bits)

@@ -430,4 +430,5 @@ def test_as_a_process_of_its_own(tmp_path):
     assert json.loads(out)["pictures"][0]["prompt"] == "red apple"
     out, err = bad.communicate()
     assert (bad.returncode, out) == (2, "")
-    assert err == "error: nowhere is not a whole bundle: it is neither a folder nor a name on the Hub, owner/name\n"
+    places = "neither a folder nor a name on the Hub, owner/name, nor a shipped model (noto, fashion)"
+    assert err == f"error: nowhere is not a whole bundle: it is {places}\n"

@@ -10,6 +10,7 @@ from typing import Any, cast
 from ..hub.errors import InputError, first_line
 from ..hub.files import read_json
 from ..hub.repository import download_folder, is_hub_name
+from ..hub.shipped import shipped_folder
 from .adapter import AdaptedTokenizer
 from .adapter_config import AdaptedTokenizerConfig
 from .fingerprints import codes_fingerprint
@@ -47,8 +48,8 @@ def load_image_tokenizer(name_or_path: str | os.PathLike[str], revision: str | N
     """Loads both from a folder that `train-tokenizer`, `import-tokenizer` or `save_pretrained` wrote, or from the Hub.
 
     Args:
-        name_or_path: a folder, or "owner/name" of a model repository on the Hub. A folder of that name wins; whatever
-            else looks like a path is never asked for on the Hub.
+        name_or_path: a folder, "owner/name" of a model repository on the Hub, or the name of a shipped bundle, see
+            `hub.shipped`. A folder of that name wins; whatever else looks like a path is never asked for on the Hub.
         revision: branch, tag or commit on the Hub; the main branch unless told.
 
     Raises:
@@ -61,7 +62,8 @@ def load_image_tokenizer(name_or_path: str | os.PathLike[str], revision: str | N
         return _load(downloaded.folder, name, downloaded.commit)
     if revision is not None:
         raise InputError(f"a revision, {revision!r}, needs a name on the Hub, owner/name; got the folder {name}")
-    return _load(Path(name).expanduser(), name, None)
+    shipped = shipped_folder(name)
+    return _load(Path(name).expanduser() if shipped is None else shipped / "image_tokenizer", name, None)
 
 
 def with_processor(

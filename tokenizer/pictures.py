@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from ..hub.files import atomic_write_bytes
 from .image_processor import to_images
@@ -16,6 +17,7 @@ from .reconstructions import decode_prefixes
 
 _MARGIN = 6
 _LINE = 14
+_LONG_TEXT = 512
 _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
 
 
@@ -66,15 +68,23 @@ def reconstruction_grid(model: TokenizesImages, pixel_values: torch.Tensor, *, c
     return picture_grid(list(zip(*columns, strict=True)), header=header, cell=cell)
 
 
-def save_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Writes a PNG atomically."""
-    atomic_write_bytes(path, png_bytes(image))
+def save_picture(image: Image.Image, path: str | os.PathLike[str], text: Mapping[str, str] | None = None) -> None:
+    """Writes a PNG atomically, see `png_bytes`."""
+    atomic_write_bytes(path, png_bytes(image, text))
 
 
-def png_bytes(image: Image.Image) -> bytes:
-    """A PNG without a date or other varying metadata: equal pictures make equal files."""
+def png_bytes(image: Image.Image, text: Mapping[str, str] | None = None) -> bytes:
+    """A PNG without a date or other varying metadata: equal pictures make equal files.
+
+    Args:
+        image: any.
+        text: text chunks by their keywords, in any language.
+    """
+    chunks = PngInfo()
+    for keyword, words in (text or {}).items():
+        chunks.add_itxt(keyword, words, zip=len(words) > _LONG_TEXT)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    image.save(buffer, format="PNG", pnginfo=chunks)
     return buffer.getvalue()
 
 
