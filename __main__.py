@@ -69,6 +69,9 @@ COMMANDS = {
         "main",
         "Train an image tokenizer and a prior for each of several rate weights, and draw bytes against quality.",
     ),
+    "card": Entry(
+        "pipelines.card_command", "main", "Write the card of an image tokenizer or a bundle from what was measured."
+    ),
     "push": Entry(
         "pipelines.push", "main", "Put an image tokenizer, a dataset of codes or a bundle on the Hub, with a card."
     ),

@@ -18,6 +18,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from ..hub.errors import InputError, first_line
 from ..hub.files import atomic_files, read_json_object
 from ..hub.fingerprint import fingerprint
+from ..hub.provenance import PROVENANCE_NAME, Provenance
 from ..hub.repository import DownloadedRepository, PushedRepository, download_folder, is_hub_name
 from ..hub.shipped import SHIPPED_MODELS, local_folder
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
@@ -49,7 +50,7 @@ _NEEDED = (
     VOCABULARY_FILE,
     *(f"{IMAGE_TOKENIZER}/{name}" for name in TOKENIZER_FILES),
 )
-_OPTIONAL = ("generation_config.json", STATIC_CHANCES_FILE)
+_OPTIONAL = ("generation_config.json", STATIC_CHANCES_FILE, PROVENANCE_NAME)
 
 BUNDLE_PATTERNS = (*_NEEDED, *TEXT_PATTERNS, *_OPTIONAL, _WEIGHTS, _INDEX, "model-*.safetensors")
 """Globs of all files that a bundle may have."""
@@ -179,6 +180,8 @@ class Bundle:
         tables = StaticChances.load(directory) if (directory / STATIC_CHANCES_FILE).is_file() else None
         bundle = cls(prior, vocabulary, text_tokenizer, image.model, image.processor, tables, name, revision)
         bundle._check()
+        if provenance := Provenance.load(directory):
+            provenance.check(name, {"codes": vocabulary.codes_fingerprint})
         check_joint_tokenizer(text_tokenizer, vocabulary, directory)
         return bundle
 

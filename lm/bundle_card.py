@@ -7,10 +7,14 @@ import math
 from pathlib import Path
 from typing import Any
 
-from ..hub.card import CARD_NAME, card_text, has_draft_card, markdown_table, write_draft_card
+from ..hub.card import card_text, markdown_table, write_draft_card
+from ..hub.card_facts import CardFacts, draft_metadata
+from ..hub.card_figures import CardFigures, figures_section, limits_section, model_index
+from ..hub.card_training import training_section
+from ..hub.provenance import Provenance
 from ..tokenizer.tokenizer_card import levels_table, raw_bits
 from .bundle import Bundle
-from .bundle_figures import figure_paragraphs
+from .bundle_figures import bundle_figures
 from .order import Grids
 
 PICTURE_NAME = "samples.png"
@@ -39,7 +43,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 prior = AutoModelForCausalLM.from_pretrained("{name}")
 tokenizer = AutoTokenizer.from_pretrained("{name}")
 ```
-{figures}
+{figures}{training}{limits}
 ## Vocabulary
 
 {vocabulary}
@@ -55,29 +59,41 @@ Datasets of codes with this fingerprint of codes are in the prior's language; al
 
 
 def bundle_card(
-    bundle: Bundle, repo_id: str | None, *, folder: Path | None = None, prompt: str = "", has_picture: bool = False
+    bundle: Bundle,
+    repo_id: str | None,
+    *,
+    folder: Path | None = None,
+    facts: CardFacts | None = None,
+    prompt: str = "",
+    has_picture: bool = False,
 ) -> str:
     """Writes the card.
 
     Args:
         bundle: what it is about.
-        repo_id: owner/name that it will have; None for a folder.
-        folder: where figures may lie, see `figure_paragraphs`.
+        repo_id: owner/name that it will have, or the name of a shipped model; None for a folder.
+        folder: where figures and provenance may lie, see `bundle_figures`.
+        facts: licenses and datasets.
         prompt: for the example, a caption that the prior was trained on; the empty one asks for any picture.
         has_picture: whether `PICTURE_NAME` goes along.
 
     Raises:
-        InputError: see `figure_paragraphs`.
+        InputError: see `bundle_figures`.
     """
-    vocabulary = bundle.vocabulary
+    vocabulary, facts = bundle.vocabulary, facts or CardFacts()
+    figures = bundle_figures(folder, bundle) if folder else CardFigures()
+    provenance = Provenance.load(folder) if folder else None
+    title = "A pictogram bundle" if repo_id is None else repo_id.split("/")[-1]
     body = _BODY.format(
-        title="A pictogram bundle" if repo_id is None else repo_id.split("/")[-1],
+        title=title,
         name=repo_id or "path/of/this/folder",
         architecture=type(bundle.prior).__name__,
         num_parameters=bundle.prior.num_parameters(),
         prompt=json.dumps(prompt, ensure_ascii=False),
         picture=f"\n![pictures that it drew]({PICTURE_NAME})\n" if has_picture else "",
-        figures=_figures(folder, bundle) if folder else "",
+        figures=figures_section(figures),
+        training=training_section(provenance, facts),
+        limits=limits_section([_learned(bundle, provenance), *figures.limits]),
         vocabulary=_vocabulary(bundle),
         sizes="\n\n".join(_size(bundle, name, grids) for name, grids in vocabulary.sizes.items()),
         image_tokenizer=_image_tokenizer(bundle),
@@ -86,33 +102,48 @@ def bundle_card(
         "library_name": "pictogram",
         "pipeline_tag": "text-to-image",
         "tags": ["pictogram", "image-tokenizer", "text-to-image", "image-to-text"],
+        **facts.metadata(),
+        **model_index(title, figures.index),
     }
     if prompt:
         metadata["widget"] = [{"text": prompt}]
     return card_text(metadata, body)
 
 
-def write_bundle_card(bundle: Bundle, folder: Path, *, prompt: str) -> None:
+def write_bundle_card(
+    bundle: Bundle, folder: Path, *, prompt: str, name: str | None = None, facts: CardFacts | None = None
+) -> None:
     """Writes `README.md` beside a bundle's files, from the figures and the picture that lie there.
 
     Args:
         bundle: what lies in the folder.
         folder: of the bundle.
         prompt: a caption that the prior was trained on.
+        name: see `bundle_card`.
+        facts: licenses and datasets.
 
     Raises:
         InputError: see `bundle_card`.
     """
     has_picture = (folder / PICTURE_NAME).is_file()
-    write_draft_card(folder, bundle_card(bundle, None, folder=folder, prompt=prompt, has_picture=has_picture))
+    card = bundle_card(bundle, name, folder=folder, facts=facts, prompt=prompt, has_picture=has_picture)
+    write_draft_card(folder, card)
 
 
 def drafted_prompt(folder: Path) -> str:
     """The prompt of the card that `write_bundle_card` wrote there; empty if there is none."""
-    from huggingface_hub import metadata_load
-
-    widget = (metadata_load(folder / CARD_NAME) or {}).get("widget") if has_draft_card(folder) else None
+    widget = draft_metadata(folder).get("widget")
     return widget[0]["text"] if widget else ""
+
+
+def _learned(bundle: Bundle, provenance: Provenance | None) -> str:
+    """What it was made for."""
+    size = bundle.image_processor.size
+    pixels = f"{size['height']}x{size['width']} pixels" if bundle.image_processor.do_resize else "several sizes"
+    examples = provenance.examples[:3] if provenance else []
+    words = ", ".join(json.dumps(caption, ensure_ascii=False) for caption in examples)
+    captions = f", and words like those it learned, such as {words}" if words else " and the words that it learned"
+    return f"It knows pictures of {pixels} of the kind that it learned{captions}. Other words draw something else."
 
 
 def _vocabulary(bundle: Bundle) -> str:
@@ -142,9 +173,3 @@ def _image_tokenizer(bundle: Bundle) -> str:
         ["fingerprint of decoder", f"`{bundle.vocabulary.decoder_fingerprint}`"],
     ]
     return markdown_table(["what", "which"], rows)
-
-
-def _figures(folder: Path, bundle: Bundle) -> str:
-    """The section of figures; empty if nothing was measured."""
-    paragraphs = figure_paragraphs(folder, bundle.vocabulary)
-    return "\n## Figures\n\n" + "\n\n".join(paragraphs) + "\n" if paragraphs else ""

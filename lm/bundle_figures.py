@@ -1,16 +1,19 @@
-"""The measured figures of a bundle as tables, from the files that an evaluation or a training left in its folder."""
+"""The measured figures of a bundle for its card: tables, and what the Hub lists beside the model."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ..hub.card import markdown_table, public_name
+from ..hub.card_figures import CardFigures, Figure
 from ..hub.errors import InputError
-from ..hub.files import read_json_object
+from ..hub.evaluations import FOLDER, read_evaluations
 from ..tokenizer.checkpoints import MetricsLog
-from ..tokenizer.tokenizer_card import EVALUATION_NAME
-from .vocabulary import JointVocabulary
+from ..tokenizer.loading import LoadedImageTokenizer
+from ..tokenizer.tokenizer_figures import tokenizer_figures
+from .bundle import IMAGE_TOKENIZER, Bundle
 
 _CODES = {
     "codes_given_caption": "codes of a picture, given its caption",
@@ -24,46 +27,43 @@ _CAPTIONS = {
 }
 
 
-def figure_paragraphs(folder: Path, vocabulary: JointVocabulary) -> list[str]:
-    """Markdown paragraphs from `EVALUATION_NAME`, or else from the last line of `metrics.jsonl`; none without both.
-
-    `EVALUATION_NAME` holds what `pictogram evaluate prior --json` printed, and may hold what others measured, under
-    "figures", ready to print by name.
+def bundle_figures(folder: Path, bundle: Bundle) -> CardFigures:
+    """Figures of what `pictogram evaluate ... --card` kept, or else the last line of the training's `metrics.jsonl`.
 
     Args:
         folder: of the bundle.
-        vocabulary: of the bundle.
+        bundle: what lies there.
 
     Raises:
-        InputError: the evaluation is of something else, or cannot be read.
+        InputError: another bundle was measured, or a file is not what such a command writes.
     """
-    path = folder / EVALUATION_NAME
-    return _evaluated(path, vocabulary) if path.is_file() else _trained(folder / "metrics.jsonl")
+    found = CardFigures()
+    evaluations = read_evaluations(folder, bundle.fingerprint)
+    for kind, read in _READERS.items():
+        if kind in evaluations:
+            try:
+                found += read(evaluations[kind])
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+                path = folder / FOLDER / f"{kind}.json"
+                raise InputError(f"{path} is not what `pictogram evaluate --card` writes: {error!r}") from None
+    if not evaluations:
+        found += CardFigures(_trained(folder / "metrics.jsonl"))
+    if (folder / IMAGE_TOKENIZER / FOLDER).is_dir():
+        found += _of_image_tokenizer(folder / IMAGE_TOKENIZER, bundle)
+    return found
 
 
-def _evaluated(path: Path, vocabulary: JointVocabulary) -> list[str]:
-    measured = read_json_object(path)
-    figures = measured.get("figures", {})
-    try:
-        paragraphs = _rates(path, measured, vocabulary) if "rate" in measured else []
-        if figures:
-            paragraphs.append(markdown_table(["figure", "value"], list(figures.items())))
-    except InputError:  # which is a ValueError
-        raise
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not what `pictogram evaluate prior --json` prints: {error!r}") from None
-    if not paragraphs:
-        raise InputError(f'{path} is not what `pictogram evaluate prior --json` prints: it lacks "rate"')
-    return paragraphs
+def _of_image_tokenizer(folder: Path, bundle: Bundle) -> CardFigures:
+    loaded = LoadedImageTokenizer(bundle.image_tokenizer, bundle.image_processor, "")
+    figures = tokenizer_figures(folder, loaded, next(iter(bundle.vocabulary.sizes.values())))
+    return CardFigures(["Of the image tokenizer alone:"]) + figures if figures.paragraphs else figures
 
 
-def _rates(path: Path, measured: dict[str, Any], vocabulary: JointVocabulary) -> list[str]:
+def _prior(measured: dict[str, Any]) -> CardFigures:
     """What codes and captions cost, each alone and given the other."""
     protocol, rate = measured["protocol"], measured["rate"]
-    if protocol["codes_fingerprint"] != vocabulary.codes_fingerprint:
-        raise InputError(f"{path} was measured on codes of another image tokenizer; measure again")
-    where = f"{measured['num_images']} pictures of `{public_name(protocol['codes'])}`, split `{protocol['split']}`"
-    levels = [f"level {level}" for level in range(vocabulary.num_levels)]
+    data, split = public_name(protocol["codes"]), protocol["split"]
+    num_levels = len(rate["codes"]["per_level"])
     codes = []
     for name, words in _CODES.items():
         bits = [*rate[name]["per_level"], rate[name]["per_image"]]
@@ -72,11 +72,91 @@ def _rates(path: Path, measured: dict[str, Any], vocabulary: JointVocabulary) ->
         [words, *(_estimate(rate[name][unit]) for unit in ("per_caption", "per_byte"))]
         for name, words in _CAPTIONS.items()
     ]
-    return [
+    levels = [f"level {level}" for level in range(num_levels)]
+    where = f"{measured['num_images']} pictures of `{data}`, split `{split}`"
+    paragraphs = [
         f"Bits among the legal ids on {where}, with 95 % intervals over pictures:",
         markdown_table(["mean bits of", *levels, "all levels"], codes),
         markdown_table(["mean bits of", "a caption", "a byte of it"], captions),
     ]
+    index = [
+        Figure("text-to-image", data, split, "bits_per_image", f"bits of {_CODES[name]}", value)
+        for name in ("codes_given_caption", "codes")
+        if (value := rate[name]["per_image"]["value"]) is not None
+    ]
+    return CardFigures(paragraphs, index, _gap(measured, split))
+
+
+def _gap(measured: dict[str, Any], split: str) -> list[str]:
+    """How much dearer pictures are that were not learned; nothing if that was not measured."""
+    if "gap" not in measured:
+        return []
+    gap = measured["gap"]["codes_given_caption"]["per_image"]["value"]
+    return [f"A picture of split `{split}` takes {gap:.1f} bits more than one that it learned, given the caption."]
+
+
+def _names(measured: dict[str, Any]) -> CardFigures:
+    """Recall of training pictures by name."""
+    data, split = public_name(measured["data"]), measured["split"]
+    guidance, count = measured["guidance_scale"], measured["num_captions"]
+    rows = [
+        [f"pictures recalled by name, guidance {guidance:g}", f"{measured['name_accuracy']:.1%}"],
+        ["without guidance", f"{measured['without_guidance']:.1%}"],
+        ["ceiling that the image tokenizer sets", f"{measured['reconstructions']:.1%}"],
+        ["shuffled captions", f"{measured['shuffled_captions']:.1%}"],
+        ["names recalled by picture", f"{measured['caption_accuracy']:.1%}"],
+    ]
+    where = (
+        f"Recall on {count} captions of `{data}`, split `{split}`: is the training picture nearest to the sample the "
+        f"one that bears the caption?"
+    )
+    limits = ["It draws from memory: recall by name says nothing about words that it has not learned."]
+    index = [
+        Figure("text-to-image", data, split, "name_accuracy", "pictures recalled by name", measured["name_accuracy"]),
+        Figure("image-to-text", data, split, "accuracy", "names recalled by picture", measured["caption_accuracy"]),
+    ]
+    return CardFigures([where, markdown_table(["figure", "value"], rows)], index, limits)
+
+
+def _classes(measured: dict[str, Any]) -> CardFigures:
+    """The prior as a classifier."""
+    protocol, accuracy = measured["protocol"], measured["accuracy"]
+    data, split = public_name(protocol["codes"]), protocol["split"]
+    low, high = accuracy["interval"]
+    sentence = (
+        f"By Bayes' rule it puts {accuracy['value']:.1%} ({low:.1%} to {high:.1%}) of {measured['num_images']} "
+        f"pictures of `{data}`, split `{split}`, into the right one of {len(measured['classes'])} classes."
+    )
+    name = f"right class of {len(measured['classes'])}, by Bayes' rule"
+    return CardFigures([sentence], [Figure("image-classification", data, split, "accuracy", name, accuracy["value"])])
+
+
+def _captions(measured: dict[str, Any]) -> CardFigures:
+    """Captions that it writes."""
+    protocol, exact = measured["protocol"], measured["exact_match"]
+    data, split = public_name(protocol["codes"]), protocol["split"]
+    low, high = exact["interval"]
+    sentence = (
+        f"It writes the very caption of {exact['value']:.1%} ({low:.1%} to {high:.1%}) of {measured['num_images']} "
+        f"pictures of `{data}`, split `{split}`."
+    )
+    return CardFigures(
+        [sentence], [Figure("image-to-text", data, split, "exact_match", "captions written exactly", exact["value"])]
+    )
+
+
+def _ready(measured: dict[str, Any]) -> CardFigures:
+    """Figures that are ready to print, by name."""
+    return CardFigures([markdown_table(["figure", "value"], list(measured.items()))])
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], CardFigures]] = {
+    "names": _names,
+    "prior": _prior,
+    "classes": _classes,
+    "captions": _captions,
+    "figures": _ready,
+}
 
 
 def _estimate(figure: dict[str, Any]) -> str:

@@ -6,9 +6,11 @@ import os
 from pathlib import Path
 
 from ..hub.card import CARD_NAME, stage_card
+from ..hub.card_facts import CardFacts
 from ..hub.errors import InputError
 from ..hub.files import atomic_write_text
 from ..hub.repository import PushedRepository, check_may_push, push_folder
+from ..hub.shipped import local_folder
 from ..hub.staging import stage, staging_folder
 from .bundle import BUNDLE_PATTERNS, Bundle, bundle_files
 from .bundle_card import PICTURE_NAME, bundle_card, drafted_prompt
@@ -21,14 +23,15 @@ def push_bundle(
     private: bool = False,
     revision: str | None = None,
     tag: str | None = None,
+    facts: CardFacts | None = None,
     message: str = "Upload bundle",
     token: str | None = None,
 ) -> PushedRepository:
     """Puts a bundle on the Hub: its files, a card, and a picture if there is one.
 
-    Of a folder, the card takes figures from `evaluation.json`, what `pictogram evaluate prior --json` printed, or from
-    the training's `metrics.jsonl`, and the picture is `samples.png`. A README.md of the folder's own goes up in the
-    card's place; one that the training left and nobody changed is written anew. Nothing is written into the folder.
+    Of a folder, the card takes figures from what `pictogram evaluate ... --card` kept there, or from the training's
+    `metrics.jsonl`, and the picture is `samples.png`. A README.md of the folder's own goes up in the card's place; one
+    that the training or `pictogram card` left and nobody changed is written anew. Nothing is written into the folder.
     Files of a bundle that an earlier push left and this one lacks, such as other shards of weights, are deleted.
 
     Args:
@@ -37,6 +40,7 @@ def push_bundle(
         private: make a new repository private.
         revision: branch to push to; the main one unless told.
         tag: name for the commit.
+        facts: licenses and datasets for the card, over those of a card that lies there.
         message: title of the commit.
         token: of the account; by default that of the login.
 
@@ -51,9 +55,9 @@ def push_bundle(
     with staging_folder() as staging:
         if isinstance(bundle, Bundle):
             bundle.save_pretrained(staging)
-            atomic_write_text(staging / CARD_NAME, bundle_card(bundle, repo_id))
+            atomic_write_text(staging / CARD_NAME, bundle_card(bundle, repo_id, facts=facts))
         else:
-            _stage_folder(Path(bundle).expanduser(), repo_id, staging)
+            _stage_folder(local_folder(bundle), repo_id, staging, facts or CardFacts())
         return push_folder(
             staging,
             repo_id,
@@ -68,7 +72,7 @@ def push_bundle(
         )
 
 
-def _stage_folder(folder: Path, repo_id: str, staging: Path) -> None:
+def _stage_folder(folder: Path, repo_id: str, staging: Path, facts: CardFacts) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a bundle: it is not a folder")
     bundle = Bundle.from_pretrained(folder)
@@ -79,6 +83,7 @@ def _stage_folder(folder: Path, repo_id: str, staging: Path) -> None:
         stage(folder / PICTURE_NAME, staging / PICTURE_NAME)
 
     def card() -> str:
-        return bundle_card(bundle, repo_id, folder=folder, prompt=drafted_prompt(folder), has_picture=has_picture)
+        known, prompt = facts.over(CardFacts.of_draft(folder)), drafted_prompt(folder)
+        return bundle_card(bundle, repo_id, folder=folder, facts=known, prompt=prompt, has_picture=has_picture)
 
     stage_card(folder, staging, card)

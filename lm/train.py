@@ -17,12 +17,15 @@ from accelerate import DistributedType
 from accelerate.utils import set_seed
 from torch import nn
 
+from ..hub.card import public_name
 from ..hub.command_line import command, run_command
 from ..hub.errors import InputError
 from ..hub.files import read_json
+from ..hub.provenance import Provenance, public_settings
 from ..tokenizer.accelerators import finish, start_accelerator
 from ..tokenizer.batches import derived_generator, process_slice
 from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
+from ..tokenizer.codes_manifest import library_versions
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.schedule import set_learning_rate, warmup_stable_decay
 from .bundle import Bundle
@@ -41,6 +44,9 @@ from .static_chances import StaticChances, count_rows
 from .training_config import PriorTrainingConfig
 from .training_rows import TrainingRows, open_rows
 from .training_start import PriorStart, new_start
+
+_NUM_EXAMPLES = 16
+"""Captions that a card may show pictures of."""
 
 __all__ = ["PriorTrainingConfig", "train_from", "train_prior"]
 
@@ -83,7 +89,7 @@ class _Trainer:
         start: PriorStart,
         before_saving: Callable[[Bundle], None] | None = None,
     ):
-        self.config, self.folder, self.start, self.trained = config, folder, start, rows.trained
+        self.config, self.folder, self.start, self.rows = config, folder, start, rows
         self.before_saving = before_saving
         self.accelerator = start_accelerator(config.mixed_precision, config.trackers, config.output)
         set_seed(config.seed)
@@ -201,16 +207,41 @@ class _Trainer:
             if self.before_saving is not None:
                 self.before_saving(bundle)
             bundle.save_pretrained(self.folder.path)
+            self._provenance(bundle).save(self.folder.path)
             write_bundle_card(bundle, self.folder.path, prompt=next(filter(None, self.start.words.captions), ""))
             self.folder.complete({"steps": self.config.num_steps, "seed": self.config.seed})
         finish(self.accelerator)
 
+    def _provenance(self, bundle: Bundle) -> Provenance:
+        config, rows = self.config, self.rows
+        captions = sorted(set(filter(None, self.start.words.captions)))
+        drawn = torch.randperm(len(captions), generator=derived_generator(config.seed, "examples"))[:_NUM_EXAMPLES]
+        tokenizer = rows.image_tokenizer
+        return Provenance(
+            stage=self.folder.settings["stage"],
+            fingerprints={"bundle": bundle.fingerprint, "codes": bundle.vocabulary.codes_fingerprint},
+            data={
+                "name": public_name(config.documents or config.codes),
+                "split": config.split,
+                "rows": sum(rows.trained.shard_sizes),
+                "fingerprint": rows.content,
+            },
+            settings=public_settings(self.folder.settings),
+            versions=library_versions(),
+            examples=[captions[index] for index in drawn.tolist()],
+            image_tokenizer={
+                "name": public_name(tokenizer.name),
+                "revision": tokenizer.revision,
+                "provenance": tokenizer.provenance and tokenizer.provenance.to_dict(),
+            },
+        )
+
     def _static_chances(self) -> StaticChances | None:
         """Tables of the codes learned from, for compression without the prior; documents do not give any."""
-        vocabulary = self.start.vocabulary
-        if isinstance(self.trained, StoredDocuments) or max(vocabulary.codebook_sizes) > MAX_SYMBOLS:
+        vocabulary, trained = self.start.vocabulary, self.rows.trained
+        if isinstance(trained, StoredDocuments) or max(vocabulary.codebook_sizes) > MAX_SYMBOLS:
             return None
-        return count_rows(self.trained, vocabulary.order, vocabulary.codebook_sizes)
+        return count_rows(trained, vocabulary.order, vocabulary.codebook_sizes)
 
 
 def run_training(config: PriorTrainingConfig) -> dict[str, Any]:

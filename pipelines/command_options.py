@@ -19,6 +19,14 @@ TopP = Annotated[float, typer.Option(help="Draw from the most likely tokens that
 Codes = Annotated[str, typer.Option(help="Dataset of codes: a folder, or its name on the Hub.")]
 MaxImages = Annotated[int | None, typer.Option(help="Most pictures of a split, drawn by a fixed seed.")]
 JsonFile = Annotated[Path | None, typer.Option(help="JSON file for the result as well.")]
+Card = Annotated[
+    bool, typer.Option("--card", help="Keep the result in the model's folder as well, where its card finds it.")
+]
+License = Annotated[str, typer.Option("--license", help="For the card: license of the model, such as apache-2.0.")]
+DataLicense = Annotated[str, typer.Option(help="For the card: license of what it learned from, in words.")]
+Datasets = Annotated[
+    list[str] | None, typer.Option("--dataset", help="For the card: name on the Hub of what it learned from; repeat.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 

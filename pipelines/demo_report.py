@@ -7,13 +7,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ..hub.files import atomic_write_bytes, write_json
+from ..hub.evaluations import write_evaluation
+from ..hub.files import atomic_write_bytes
 from ..lm.bundle import Bundle
 from ..lm.bundle_card import PICTURE_NAME, write_bundle_card
 from ..tokenizer.codes_dataset import CodesDataset
 from ..tokenizer.evaluation import evaluate_tokenizer
 from ..tokenizer.pixel_dataset import PixelDataset
-from ..tokenizer.tokenizer_card import EVALUATION_NAME
 from .evaluate_prior import prior_rates
 from .name_accuracy import measure_name_accuracy
 
@@ -77,5 +77,5 @@ def write_card(folder: Path, bundle: Bundle, report: dict[str, Any], prompt: str
     """Gives the bundle its measured figures, the samples, and a card with both."""
     place = folder / "bundle"
     atomic_write_bytes(place / PICTURE_NAME, (folder / "samples.png").read_bytes())
-    write_json(place / EVALUATION_NAME, {"figures": figures(report)})
+    write_evaluation(place, "figures", bundle.fingerprint, figures(report))
     write_bundle_card(bundle, place, prompt=prompt)

@@ -10,7 +10,7 @@ import typer
 
 from ..hub.command_line import new_app, numbers, print_result
 from ..hub.errors import InputError
-from .command_options import Codes, Guidance, Json, JsonFile, MaxImages, Model, Seed, Split, png_path
+from .command_options import Card, Codes, Guidance, Json, JsonFile, MaxImages, Model, Seed, Split, png_path
 from .evaluate_captions import evaluate_captions
 from .evaluate_classes import evaluate_classes
 from .evaluate_codec import CodecEvaluation, evaluate_codec
@@ -18,6 +18,7 @@ from .evaluate_codec import tables as codec_tables
 from .evaluate_names import evaluate_names
 from .evaluate_prior import evaluate_prior
 from .evaluate_tokenizer import evaluate_image_tokenizer
+from .evaluation_card import card_folder, keep_for_card
 from .evaluation_table import print_evaluation
 from .rate_tables import print_captions, print_classes, print_rates
 
@@ -44,21 +45,27 @@ def evaluate_tokenizer_command(
     max_images: Annotated[int | None, typer.Option(help="Most pictures of a split, drawn by a fixed seed.")] = None,
     picture: Annotated[Path | None, typer.Option(help="PNG file for some pictures beside their decodings.")] = None,
     batch_size: Annotated[int, typer.Option(help="Pictures at a time.")] = 64,
+    card: Card = False,
     json_output: Json = False,
 ) -> None:
     """Distortion of every prefix of levels, what the codes cost and tell, and the time it takes.
 
     Example: pictogram evaluate tokenizer --model pictogram-demo/image-tokenizer --data embedded --picture grid.png
     """
-    result = evaluate_image_tokenizer(
+    result = _measured(
+        "tokenizer",
         model,
-        data,
-        split,
-        reference_split=reference_split,
-        features=features,
-        max_images=max_images,
-        picture=None if picture is None else png_path(picture, "--picture"),
-        batch_size=batch_size,
+        card,
+        lambda: evaluate_image_tokenizer(
+            model,
+            data,
+            split,
+            reference_split=reference_split,
+            features=features,
+            max_images=max_images,
+            picture=None if picture is None else png_path(picture, "--picture"),
+            batch_size=batch_size,
+        ),
     )
     _show(result, json_output, print_evaluation)
 
@@ -78,22 +85,28 @@ def evaluate_prior_command(
         Path | None, typer.Option(help="A .parquet or .jsonl file for the bits of every picture.")
     ] = None,
     output: JsonFile = None,
+    card: Card = False,
     json_output: Json = False,
 ) -> None:
     """Bits of codes and captions, alone and given each other, with intervals.
 
     Example: pictogram evaluate prior --model pictogram-demo/bundle --codes pictogram-demo/codes --train-split train
     """
-    result = evaluate_prior(
+    result = _measured(
+        "prior",
         model,
-        codes,
-        split,
-        train_split=train_split,
-        against=against,
-        max_images=max_images,
-        batch_size=batch_size,
-        per_image=per_image,
-        output=output,
+        card,
+        lambda: evaluate_prior(
+            model,
+            codes,
+            split,
+            train_split=train_split,
+            against=against,
+            max_images=max_images,
+            batch_size=batch_size,
+            per_image=per_image,
+            output=output,
+        ),
     )
     _show(result, json_output, print_rates)
 
@@ -113,22 +126,28 @@ def evaluate_classes_command(
         int | None, typer.Option(help="Pairs of a picture and a class at a time; by default 4096 tokens.")
     ] = None,
     output: JsonFile = None,
+    card: Card = False,
     json_output: Json = False,
 ) -> None:
     """The prior as a Bayes classifier of pictures whose captions form a small set.
 
     Example: pictogram evaluate classes --model bundle --codes codes --column label --max-images 1000
     """
-    result = evaluate_classes(
+    result = _measured(
+        "classes",
         model,
-        codes,
-        split,
-        column=column,
-        method=method,
-        prior=prior,
-        max_images=max_images,
-        batch_size=batch_size,
-        output=output,
+        card,
+        lambda: evaluate_classes(
+            model,
+            codes,
+            split,
+            column=column,
+            method=method,
+            prior=prior,
+            max_images=max_images,
+            batch_size=batch_size,
+            output=output,
+        ),
     )
     _show(result, json_output, print_classes)
 
@@ -141,19 +160,25 @@ def evaluate_captions_command(
     max_images: MaxImages = None,
     batch_size: Annotated[int, typer.Option(help="Captions at a time.")] = 50,
     output: JsonFile = None,
+    card: Card = False,
     json_output: Json = False,
 ) -> None:
     """How often the most likely caption of a picture's codes is exactly the true one.
 
     Example: pictogram evaluate captions --model pictogram-demo/bundle --codes pictogram-demo/codes --split train
     """
-    result = evaluate_captions(
+    result = _measured(
+        "captions",
         model,
-        codes,
-        split,
-        max_images=max_images,
-        batch_size=batch_size,
-        output=output,
+        card,
+        lambda: evaluate_captions(
+            model,
+            codes,
+            split,
+            max_images=max_images,
+            batch_size=batch_size,
+            output=output,
+        ),
     )
     _show(result, json_output, print_captions)
 
@@ -166,13 +191,17 @@ def evaluate_names_command(
     num_captions: Annotated[int, typer.Option(help="Captions to try.")] = 200,
     seed: Seed = 0,
     guidance_scale: Guidance = 1.2,
+    card: Card = False,
     json_output: Json = False,
 ) -> None:
     """How often the training picture nearest to a sample bears the sample's caption.
 
     Example: pictogram evaluate names --model pictogram-demo/bundle
     """
-    print_result(evaluate_names(model, data, split, seed, guidance_scale, num_captions), json_output)
+    result = _measured(
+        "names", model, card, lambda: evaluate_names(model, data, split, seed, guidance_scale, num_captions)
+    )
+    print_result(result, json_output)
 
 
 @app.command("codec")
@@ -238,6 +267,16 @@ def named_bundles(texts: Sequence[str]) -> dict[str, list[str]]:
             raise InputError(f"--against must be NAME=BUNDLE, got {text!r}")
         found.setdefault(name.strip(), []).append(bundle)
     return found
+
+
+def _measured(kind: str, model: str, card: bool, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `measure` returns; for a card, it stays in the model's folder as well."""
+    if card:
+        card_folder(model)
+    result = measure()
+    if card:
+        keep_for_card(model, kind, result)
+    return result
 
 
 def _show(result: dict[str, Any], json_output: bool, print_table: Callable[[dict[str, Any]], None]) -> None:

@@ -18,4 +18,4 @@ def evaluate_names(
     accuracy = measure_name_accuracy(
         bundle, dataset, seed=seed, num_captions=num_captions, guidance_scale=guidance_scale
     )
-    return accuracy.to_dict()
+    return accuracy.to_dict() | {"data": data, "split": split, "seed": seed}

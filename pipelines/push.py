@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ..hub.card_facts import CardFacts
 from ..hub.command_line import print_result
 from ..hub.errors import InputError
 from ..hub.files import read_json_object
@@ -21,6 +22,7 @@ from ..tokenizer.codes_manifest import MANIFEST_NAME
 from ..tokenizer.codes_push import push_codes
 from ..tokenizer.config import ImageTokenizerConfig
 from ..tokenizer.tokenizer_push import push_image_tokenizer
+from .command_options import DataLicense, Datasets, License
 
 _TOKENIZER_TYPES = (ImageTokenizerConfig.model_type, AdaptedTokenizerConfig.model_type)
 
@@ -70,6 +72,9 @@ def main(
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to push to; made if missing.")] = None,
     tag: Annotated[str | None, typer.Option(help="Name for the commit, such as v1.")] = None,
+    license_: License = "",
+    data_license: DataLicense = "",
+    datasets: Datasets = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
     """Put an image tokenizer, a dataset of codes or a bundle on the Hub, with a card.
@@ -79,5 +84,6 @@ def main(
     Example: pictogram push image-tokenizer --repo owner/name --tag v1
     """
     found = find_out(folder.expanduser(), tokenizer)
-    pushed = found.push(repo, private=private, revision=revision, tag=tag)
+    facts = CardFacts(license_, data_license, datasets or ())
+    pushed = found.push(repo, private=private, revision=revision, tag=tag, facts=facts)
     print_result({"pushed": found.kind, **asdict(pushed)}, json_output)

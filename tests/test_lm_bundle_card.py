@@ -68,7 +68,10 @@ def test_examples_are_python_with_the_repository_s_name():
 def test_figures_that_lie_in_the_folder(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 20, "loss": 1.5}\n')
     card = bundle_card(shared_bundle(), "owner/name", folder=tmp_path, has_picture=True)
-    assert "\n\n## Figures\n\nAfter 20 steps:\n\n| mean |" in card and "| loss | 1.5 | - |\n\n## Vocabulary" in card
+    assert (
+        "\n\n## Figures\n\nAfter 20 steps:\n\n| mean |" in card
+        and "| loss | 1.5 | - |\n\n## Limits\n\n- It knows" in card
+    )
     assert "](samples.png)" in card
 
 

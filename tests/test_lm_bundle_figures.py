@@ -3,12 +3,18 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_chain import bundle_folder, codes_folder, shared_bundle
+from tiny_chain import bundle_folder, codes_folder, pictures, shared_bundle
+from tiny_evaluations import tokenizer_evaluation
 
 from pictogram.hub.errors import InputError
+from pictogram.hub.evaluations import write_evaluation
 from pictogram.hub.files import write_json
-from pictogram.lm.bundle_figures import figure_paragraphs
+from pictogram.lm.bundle_figures import bundle_figures
+from pictogram.pipelines.evaluate_captions import evaluate_captions
+from pictogram.pipelines.evaluate_classes import evaluate_classes
+from pictogram.pipelines.evaluate_names import evaluate_names
 from pictogram.pipelines.evaluate_prior import evaluate_prior
+from pictogram.tokenizer.loading import LoadedImageTokenizer
 
 
 @pytest.fixture(scope="module")
@@ -17,15 +23,17 @@ def evaluation() -> dict:
     return json.loads(json.dumps(evaluate_prior(str(bundle_folder()), str(codes_folder()), "train")))
 
 
-def paragraphs(folder: Path, measured: object = None) -> list[str]:
-    if measured is not None:
-        write_json(folder / "evaluation.json", measured)
-    return figure_paragraphs(folder, shared_bundle().vocabulary)
+def paragraphs(folder: Path, **measured: object) -> list[str]:
+    for kind, result in measured.items():
+        write_json(
+            folder / "evaluation" / f"{kind}.json", {"fingerprint": shared_bundle().fingerprint, "result": result}
+        )
+    return list(bundle_figures(folder, shared_bundle()).paragraphs)
 
 
 def test_what_an_evaluation_printed(evaluation, tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 9.0}\n')
-    where, codes, captions = paragraphs(tmp_path, evaluation)
+    where, codes, captions = paragraphs(tmp_path, prior=evaluation)
     assert where.startswith("Bits among the legal ids on 16 pictures of `codes`, split `train`"), "no path of a machine"
     assert codes.startswith("| mean bits of | level 0 | level 1 | all levels |")
     rate = evaluation["rate"]
@@ -40,38 +48,71 @@ def test_pictures_without_words_and_one_picture(evaluation, tmp_path):
     wordless = copy.deepcopy(evaluation)
     nothing = {"value": None, "interval": None, "num_images": 0}
     wordless["rate"]["caption"] = {"per_caption": nothing, "per_byte": {"value": 1.5, "interval": None}}
-    assert "| caption, alone | - | 1.50 |" in paragraphs(tmp_path, wordless)[2]
+    assert "| caption, alone | - | 1.50 |" in paragraphs(tmp_path, prior=wordless)[2]
 
 
 def test_figures_ready_to_print(evaluation, tmp_path):
-    figures = {"figures": {"PSNR": "20.1 | 21.0 dB"}}
-    assert paragraphs(tmp_path, figures) == ["| figure | value |\n|---|---|\n| PSNR | 20.1 \\| 21.0 dB |"]
-    assert len(paragraphs(tmp_path, evaluation | figures)) == 4
+    figures = {"PSNR": "20.1 | 21.0 dB"}
+    assert paragraphs(tmp_path, figures=figures) == ["| figure | value |\n|---|---|\n| PSNR | 20.1 \\| 21.0 dB |"]
+    assert len(paragraphs(tmp_path, prior=evaluation)) == 4
 
 
-def test_figures_of_another_image_tokenizer_are_refused(evaluation, tmp_path):
-    other = evaluation | {"protocol": evaluation["protocol"] | {"codes_fingerprint": "0" * 64}}
-    with pytest.raises(InputError, match=r"evaluation\.json was measured on codes of another image tokenizer"):
-        paragraphs(tmp_path, other)
+def test_names_classes_and_captions(tmp_path):
+    bundle, codes = str(bundle_folder()), str(codes_folder())
+    measured = {
+        "names": evaluate_names(bundle, str(pictures()), "train", 0, 1.2, 3),
+        "classes": evaluate_classes(bundle, codes, "train"),
+        "captions": evaluate_captions(bundle, codes, "train"),
+    }
+    for kind, result in measured.items():
+        write_evaluation(tmp_path, kind, shared_bundle().fingerprint, result)
+    figures = bundle_figures(tmp_path, shared_bundle())
+    assert str(tmp_path) not in str(figures) and "/" not in " ".join(figure.data for figure in figures.index)
+    assert (
+        f"| pictures recalled by name, guidance 1.2 | {measured['names']['name_accuracy']:.1%} |"
+        in figures.paragraphs[1]
+    )
+    assert figures.paragraphs[2].startswith(f"By Bayes' rule it puts {measured['classes']['accuracy']['value']:.1%}")
+    assert figures.paragraphs[3].startswith("It writes the very caption of ")
+    assert [(figure.task, figure.metric) for figure in figures.index] == [
+        ("text-to-image", "name_accuracy"),
+        ("image-to-text", "accuracy"),
+        ("image-classification", "accuracy"),
+        ("image-to-text", "exact_match"),
+    ]
+    assert "from memory" in figures.limits[0]
 
 
-@pytest.mark.parametrize(
-    "content", [{}, {"num_images": 300, "psnr": [None, 21.5]}, {"figures": ["PSNR"]}, {"rate": {}}, {"rate": None}]
-)
+def test_figures_of_the_image_tokenizer_follow(tmp_path):
+    bundle = shared_bundle()
+    loaded = LoadedImageTokenizer(bundle.image_tokenizer, bundle.image_processor, "")
+    (tmp_path / "image_tokenizer").mkdir()
+    write_evaluation(tmp_path / "image_tokenizer", "tokenizer", loaded.fingerprint, tokenizer_evaluation())
+    found = paragraphs(tmp_path)
+    assert found[0] == "Of the image tokenizer alone:" and found[1].startswith("On 300 pictures of `photos`")
+
+
+def test_figures_of_another_bundle_are_refused(evaluation, tmp_path):
+    write_evaluation(tmp_path, "prior", "0" * 64, evaluation)
+    with pytest.raises(InputError, match=r"prior\.json was measured on another model"):
+        bundle_figures(tmp_path, shared_bundle())
+
+
+@pytest.mark.parametrize("content", [{}, {"num_images": 300, "psnr": [None, 21.5]}, {"rate": {}}, {"rate": None}])
 def test_figures_of_something_else_are_refused(content, tmp_path):
-    with pytest.raises(InputError, match=r"evaluation\.json is not what `pictogram evaluate prior --json` prints: "):
-        paragraphs(tmp_path, content)
+    with pytest.raises(InputError, match=r"prior\.json is not what `pictogram evaluate --card` writes: "):
+        paragraphs(tmp_path, prior=content)
 
 
 def test_figures_that_are_no_numbers_are_refused(evaluation, tmp_path):
     for wrong in ("many", [1.0], {}):
         broken = copy.deepcopy(evaluation)
         broken["rate"]["codes"]["per_image"]["value"] = wrong
-        with pytest.raises(InputError, match="is not what `pictogram evaluate prior --json` prints") as raised:
-            paragraphs(tmp_path, broken)
+        with pytest.raises(InputError, match="is not what `pictogram evaluate --card` writes") as raised:
+            paragraphs(tmp_path, prior=broken)
         assert "\n" not in str(raised.value)
-    with pytest.raises(InputError, match="must hold a JSON object"):
-        paragraphs(tmp_path, [])
+    with pytest.raises(InputError, match='must hold "fingerprint" and "result"'):
+        paragraphs(tmp_path, prior=[])
 
 
 def test_what_a_training_logged_last(tmp_path):

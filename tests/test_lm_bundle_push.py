@@ -14,6 +14,7 @@ from tiny_chain import bundle, bundle_folder, prior, tokenizer_folder
 from tiny_hub import ERRORS, Client, files_of
 
 from pictogram.hub.errors import InputError
+from pictogram.hub.evaluations import write_evaluation
 from pictogram.hub.files import write_json
 from pictogram.lm import bundle_push
 from pictogram.lm.bundle import Bundle
@@ -351,11 +352,11 @@ def test_a_card_made_by_hand_goes_as_it_is_and_a_draft_anew(sent, tmp_path):
 
 def test_figures_come_from_the_evaluation_that_lies_there(sent, tmp_path):
     folder = trained(tmp_path)
-    write_json(folder / "evaluation.json", {"figures": {"pictures recalled": "96.0 %"}})
+    write_evaluation(folder, "figures", Bundle.from_pretrained(folder).fingerprint, {"pictures recalled": "96.0 %"})
     push(folder)
     assert b"| pictures recalled | 96.0 % |" in sent["README.md"] and b"loss" not in sent["README.md"]
-    write_json(folder / "evaluation.json", {})
-    with pytest.raises(InputError, match=r"evaluation\.json is not what"):
+    write_evaluation(folder, "figures", "0" * 64, {})
+    with pytest.raises(InputError, match=r"figures\.json was measured on another model"):
         push(folder)
 
 

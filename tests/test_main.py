@@ -183,10 +183,10 @@ def test_a_chain_by_hand(run, tmp_path):
     scores = ("evaluate", "tokenizer", "--data", data, "--split", "train", "--picture", "grid.png")
     assert document(run(*scores, "--json"))["num_images"] == 16
     assert (tmp_path / "grid.png").is_file()
-    measured = ("evaluate", "prior", "--split", "train", "--max-images", 9, "--output", "bundle/evaluation.json")
+    measured = ("evaluate", "prior", "--split", "train", "--max-images", 9, "--output", "rates.json")
     rates = document(run(*measured, "--per-image", "bits.parquet", "--json"))
     assert rates["rate"]["codes"]["per_image"]["num_images"] == 9
-    assert json.loads((tmp_path / "bundle" / "evaluation.json").read_text(encoding="utf-8")) == rates
+    assert json.loads((tmp_path / "rates.json").read_text(encoding="utf-8")) == rates
     assert (tmp_path / "bits.parquet").is_file()
     classes = document(run("evaluate", "classes", "--split", "train", "--max-images", 5, "--json"))
     assert len(classes["classes"]) == 7

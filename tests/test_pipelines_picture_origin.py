@@ -17,7 +17,7 @@ from pictogram.pipelines.image_completion import ImageCompletionPipeline
 from pictogram.pipelines.picture_origin import PNG_KEY, check_origin, is_png, read_origin
 from pictogram.pipelines.text_to_image import TextToImagePipeline
 
-WORDS = "日本の旗 \"red\" apple\n👩\u200d🚒"
+WORDS = '日本の旗 "red" apple\n👩\u200d🚒'
 
 
 @pytest.fixture

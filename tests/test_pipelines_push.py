@@ -7,6 +7,7 @@ import pytest
 from tiny_chain import bundle_folder, codes_folder, tokenizer_folder
 
 from pictogram import __main__ as cli
+from pictogram.hub.card_facts import CardFacts
 from pictogram.hub.errors import InputError
 from pictogram.hub.repository import PushedRepository
 from pictogram.pipelines import push
@@ -53,11 +54,15 @@ def test_options_reach_the_push(kind, monkeypatch, capsys):
         return PushedRepository("owner/name", "model", "1" * 40, "https://hub/owner/name")
 
     monkeypatch.setattr(push, f"push_{kind.replace(' ', '_')}", record)
-    run(monkeypatch, folder, "--repo", "owner/name", "--private", "--revision", "draft", "--tag", "v1", "--json")
+    facts = ("--license", "mit", "--data-license", "my own", "--dataset", "owner/a", "--dataset", "owner/b")
+    place = ("--repo", "owner/name", "--private", "--revision", "draft", "--tag", "v1")
+    run(monkeypatch, folder, *place, *facts, "--json")
     document = json.loads(capsys.readouterr().out)
     assert document["pushed"] == kind
     assert (document["repo_id"], document["commit"]) == ("owner/name", "1" * 40)
-    options = {"private": True, "revision": "draft", "tag": "v1"} | ({"tokenizer": None} if kind == "codes" else {})
+    told = {"facts": CardFacts("mit", "my own", ["owner/a", "owner/b"])}
+    options = {"private": True, "revision": "draft", "tag": "v1"} | told
+    options |= {"tokenizer": None} if kind == "codes" else {}
     assert called == [((folder, "owner/name"), options)]
     run(monkeypatch, folder, "--repo", "owner/name")
     assert "url: https://hub/owner/name" in capsys.readouterr().out

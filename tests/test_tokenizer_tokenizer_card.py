@@ -1,12 +1,16 @@
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import yaml
 from tiny_adapters import adapted
 from tiny_chain import tokenizer_folder
+from tiny_evaluations import provenance
+from tiny_evaluations import tokenizer_evaluation as evaluation
 
-from pictogram.hub.errors import InputError
+from pictogram.hub.card_facts import CardFacts
+from pictogram.hub.evaluations import write_evaluation
 from pictogram.hub.files import write_json
 from pictogram.tokenizer.fingerprints import decoder_fingerprint
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
@@ -21,26 +25,6 @@ def loaded() -> LoadedImageTokenizer:
 
 def metadata(card: str) -> dict:
     return yaml.safe_load(card.split("---\n")[1])
-
-
-def evaluation(loaded: LoadedImageTokenizer) -> dict:
-    """What `pictogram evaluate tokenizer --json` prints, as far as a card looks."""
-    return {
-        "num_images": 300,
-        "psnr": [None, 21.456],
-        "ssim": None,
-        "usage": [1.0, 0.5],
-        "perplexity": [5.5, 8.0],
-        "static_bits": [2.5, 12.0],
-        "reference_bits": [2.625, 12.125],
-        "protocol": {
-            "data": "/home/me/photos",
-            "split": "test",
-            "preprocessing": "RGB; padded",
-            "codes_fingerprint": loaded.codes_fingerprint,
-            "decoder_fingerprint": decoder_fingerprint(loaded.model),
-        },
-    }
 
 
 def test_what_the_hub_reads(loaded):
@@ -61,6 +45,7 @@ def test_levels_costs_and_fingerprints(loaded):
     assert "any number of first ones decodes" in card
     assert "Figures" not in card and ".png)" not in card
     assert card == tokenizer_card(loaded, "owner/name"), "the same every time"
+    assert "- It was made for colour pictures of 16x16 pixels" in card
 
 
 def test_the_example_is_python(loaded):
@@ -69,32 +54,28 @@ def test_the_example_is_python(loaded):
     assert 'load_image_tokenizer("owner/name")' in code and ".decode(" in code
 
 
-def test_figures_of_an_evaluation(loaded, tmp_path):
-    write_json(tmp_path / "evaluation.json", evaluation(loaded))
-    write_json(tmp_path / "complete.json", {"train": {"num_images": 1, "psnr": [9.0, 9.0]}})
-    card = tokenizer_card(loaded, "owner/name", folder=tmp_path, has_picture=True)
-    assert "On 300 pictures of `photos`, split `test`, RGB; padded." in card
-    assert "/home/me" not in card
-    titles = "| level | codes | PSNR dB | codes in use | perplexity | bits, one histogram | bits, held out |"
-    assert f"{titles}\n|---|---|---|---|---|---|---|\n| 0 | 1 | - | 100.0% | 5.5 | 2.5 | 2.6 |" in card
-    assert "| 1 | 4 | 21.46 | 50.0% | 8.0 | 12.0 | 12.1 |" in card
-    assert "](reconstructions.png)" in card
+def test_figures_limits_and_what_the_hub_lists(loaded, tmp_path):
+    write_evaluation(tmp_path, "tokenizer", loaded.fingerprint, evaluation())
+    write_json(tmp_path / "complete.json", {"train": {"num_images": 1, "psnr": [9.0, 25.0]}})
+    facts = CardFacts("apache-2.0", "MIT, see NOTICE", ["owner/pictures"])
+    card = tokenizer_card(loaded, "owner/name", folder=tmp_path, facts=facts, has_picture=True)
+    assert "\n## Figures\n\nOn 300 pictures of `photos`" in card and "](reconstructions.png)" in card
+    assert "come back at 25.00 dB, those of split `test` at 21.46 dB" in card.split("## Limits")[1]
+    assert "| license of the training data | MIT, see NOTICE |" in card
+    found = metadata(card)
+    assert (found["license"], found["data_license"], found["datasets"]) == (
+        "apache-2.0",
+        "MIT, see NOTICE",
+        ["owner/pictures"],
+    )
+    (entry,) = found["model-index"]
+    assert entry["name"] == "name" and entry["results"][0]["metrics"][0]["value"] == 21.456
 
 
-def test_figures_of_another_tokenizer_are_refused(loaded, tmp_path):
-    for name in ("codes_fingerprint", "decoder_fingerprint"):
-        other = evaluation(loaded)
-        other["protocol"][name] = "0" * 64
-        write_json(tmp_path / "evaluation.json", other)
-        with pytest.raises(InputError, match=f"was measured on another tokenizer: its {name} differs"):
-            tokenizer_card(loaded, "owner/name", folder=tmp_path)
-
-
-def test_figures_of_a_training(loaded, tmp_path):
-    write_json(tmp_path / "complete.json", {"steps": 3, "train": {"num_images": 16, "psnr": [10.0, 12.345]}})
-    card = tokenizer_card(loaded, "owner/name", folder=tmp_path)
-    assert "On 16 training pictures." in card
-    assert "| level | codes | PSNR dB |\n|---|---|---|\n| 0 | 1 | 10.00 |\n| 1 | 4 | 12.35 |" in card
+def test_how_it_was_made(loaded):
+    trained = replace(loaded, provenance=provenance(loaded))
+    section = tokenizer_card(trained, "owner/name").split("## Training")[1]
+    assert "1,806 rows of `embedded`, split `train`" in section and "seed 3" in section and "num_steps 7" in section
 
 
 @pytest.mark.parametrize("content", [{}, {"train": None}, {"train": {"psnr": [1.0, 2.0, 3.0]}}])

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from ..hub.card import card_text, markdown_table
+from ..hub.card_facts import CardFacts
 from .codes_location import CodesLocation
 from .codes_manifest import CodesManifest
 from .codes_stream import CodesStream
@@ -61,12 +62,15 @@ With pictogram, codes come as grids and fingerprints are compared:
 {failures}"""
 
 
-def codes_card(manifest: CodesManifest, repo_id: str, *, has_picture: bool = False) -> str:
+def codes_card(
+    manifest: CodesManifest, repo_id: str, facts: CardFacts | None = None, *, has_picture: bool = False
+) -> str:
     """Writes the card.
 
     Args:
         manifest: how the codes were made; `tokenizer_id` is a name on the Hub or None.
         repo_id: owner/name that the dataset will have.
+        facts: its license, that of the pictures, and the datasets that it was made from.
         has_picture: whether `PICTURE_NAME` goes along.
     """
     body = _BODY.format(
@@ -81,7 +85,7 @@ def codes_card(manifest: CodesManifest, repo_id: str, *, has_picture: bool = Fal
         origin=_origin(manifest),
         failures=_failures(manifest),
     )
-    return card_text(_metadata(manifest), body)
+    return card_text(_metadata(manifest, facts or CardFacts()), body)
 
 
 def example_pictures(location: CodesLocation, model: TokenizesImages) -> Image.Image | None:
@@ -103,7 +107,7 @@ def example_pictures(location: CodesLocation, model: TokenizesImages) -> Image.I
     return picture_grid(lines, header=header if location.manifest.grids is not None else None)
 
 
-def _metadata(manifest: CodesManifest) -> dict[str, Any]:
+def _metadata(manifest: CodesManifest, facts: CardFacts) -> dict[str, Any]:
     """With the files of every split by name, so that no other file in the repository counts as data."""
     files = [
         {"split": name, "path": f"data/{name}-*-of-{split.num_shards:05d}.parquet"}
@@ -113,7 +117,15 @@ def _metadata(manifest: CodesManifest) -> dict[str, Any]:
         "tags": ["pictogram", "image-tokenizer", "image-codes"],
         "size_categories": [size_category(sum(split.rows for split in manifest.splits.values()))],
         "configs": [{"config_name": "default", "data_files": files}],
+        **_facts(facts),
     }
+
+
+def _facts(facts: CardFacts) -> dict[str, Any]:
+    """The Hub's words: what a dataset was made from are its sources."""
+    known = facts.metadata()
+    sources = known.pop("datasets", None)
+    return known | ({"source_datasets": sources} if sources else {})
 
 
 def size_category(rows: int) -> str:

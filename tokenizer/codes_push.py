@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..hub.card import CARD_NAME, stage_card
+from ..hub.card_facts import CardFacts
 from ..hub.errors import InputError
 from ..hub.repository import PushedRepository, check_may_push, download_folder, is_hub_name, push_folder
 from ..hub.staging import stage, staging_folder
@@ -26,6 +27,7 @@ def push_codes(
     private: bool = False,
     revision: str | None = None,
     tag: str | None = None,
+    facts: CardFacts | None = None,
     message: str = "Upload codes",
     token: str | None = None,
 ) -> PushedRepository:
@@ -43,6 +45,7 @@ def push_codes(
         private: make a new repository private.
         revision: branch to push to; the main one unless told.
         tag: name for the commit.
+        facts: license of the dataset, and datasets that it was made from, for the card.
         message: title of the commit.
         token: of the account; by default that of the login.
 
@@ -67,7 +70,7 @@ def push_codes(
         if picture is not None:
             save_picture(picture, staging / PICTURE_NAME)
         has_picture = picture is not None
-        stage_card(location.folder, staging, lambda: codes_card(manifest, repo_id, has_picture=has_picture))
+        stage_card(location.folder, staging, lambda: codes_card(manifest, repo_id, facts, has_picture=has_picture))
         return push_folder(
             staging,
             repo_id,

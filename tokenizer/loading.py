@@ -9,17 +9,21 @@ from typing import Any, cast
 
 from ..hub.errors import InputError, first_line
 from ..hub.files import read_json
+from ..hub.fingerprint import fingerprint
+from ..hub.provenance import PROVENANCE_NAME, Provenance
 from ..hub.repository import download_folder, is_hub_name
 from ..hub.shipped import shipped_folder
 from .adapter import AdaptedTokenizer
 from .adapter_config import AdaptedTokenizerConfig
-from .fingerprints import codes_fingerprint
+from .fingerprints import codes_fingerprint, decoder_fingerprint
 from .image_processor import ImageTokenizerImageProcessorPil
 from .interface import TokenizesImages
 from .model import ImageTokenizer
 
 TOKENIZER_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
-"""The files of an image tokenizer's folder."""
+"""The files of an image tokenizer's folder. `PROVENANCE_NAME` may lie beside them."""
+
+_PATTERNS = (*TOKENIZER_FILES, PROVENANCE_NAME)
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,29 @@ class LoadedImageTokenizer:
         processor: its image processor.
         name: what it was loaded by: a folder, or a name on the Hub.
         revision: commit of the Hub's repository; None for a folder.
+        provenance: how it came to be; None if nobody wrote it down.
     """
 
     model: TokenizesImages
     processor: ImageTokenizerImageProcessorPil
     name: str
     revision: str | None = None
+    provenance: Provenance | None = None
 
     @property
     def codes_fingerprint(self) -> str:
         """See `fingerprints.codes_fingerprint`."""
         return codes_fingerprint(self.model, self.processor)
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of codes and decoder."""
+        return {"codes": self.codes_fingerprint, "decoder": decoder_fingerprint(self.model)}
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits: of codes and decoder together."""
+        return fingerprint({}, self.fingerprints)
 
 
 def load_image_tokenizer(name_or_path: str | os.PathLike[str], revision: str | None = None) -> LoadedImageTokenizer:
@@ -58,7 +74,7 @@ def load_image_tokenizer(name_or_path: str | os.PathLike[str], revision: str | N
     """
     name = os.fspath(name_or_path)
     if is_hub_name(name_or_path):
-        downloaded = download_folder(name, repo_type="model", revision=revision, allow_patterns=TOKENIZER_FILES)
+        downloaded = download_folder(name, repo_type="model", revision=revision, allow_patterns=_PATTERNS)
         return _load(downloaded.folder, name, downloaded.commit)
     if revision is not None:
         raise InputError(f"a revision, {revision!r}, needs a name on the Hub, owner/name; got the folder {name}")
@@ -100,7 +116,7 @@ def _load(directory: Path, name: str, revision: str | None) -> LoadedImageTokeni
         raise InputError(
             f"{name}/model.safetensors does not fit its config.json: {len(wrong)} tensors, {wrong[0]} first"
         )
-    return LoadedImageTokenizer(model.eval(), processor, name, revision)
+    return LoadedImageTokenizer(model.eval(), processor, name, revision, Provenance.load(directory))
 
 
 def _model_class(directory: Path) -> type[ImageTokenizer] | type[AdaptedTokenizer]:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from ..hub.card import card_text, markdown_table, public_name
-from ..hub.errors import InputError
-from ..hub.files import read_json_object
+from ..hub.card import card_text, markdown_table
+from ..hub.card_facts import CardFacts
+from ..hub.card_figures import CardFigures, figures_section, limits_section, model_index
+from ..hub.card_training import training_section
 from .fingerprints import decoder_fingerprint
 from .loading import LoadedImageTokenizer
 from .reconstructions import decode_prefixes
-
-EVALUATION_NAME = "evaluation.json"
-"""What `pictogram evaluate tokenizer --json` printed, beside the tokenizer."""
+from .tokenizer_figures import tokenizer_figures
 
 PICTURE_NAME = "reconstructions.png"
 
@@ -43,7 +41,7 @@ codes = loaded.model.encode(pixel_values)  # one (1, rows, columns) tensor per l
 
 `ImageTokenizer.from_pretrained` loads the model alone, and so does `AutoModel.from_pretrained` after
 `import pictogram.tokenizer`. `pictogram tokenize --model {repo_id}` makes datasets of codes.
-{figures}
+{figures}{training}{limits}
 ## Fingerprints
 
 {fingerprints}
@@ -53,39 +51,51 @@ Equal fingerprints of codes mean equal codes for equal pictures; of decoders, eq
 
 
 def tokenizer_card(
-    loaded: LoadedImageTokenizer, repo_id: str, *, folder: Path | None = None, has_picture: bool = False
+    loaded: LoadedImageTokenizer,
+    repo_id: str | None,
+    *,
+    folder: Path | None = None,
+    facts: CardFacts | None = None,
+    has_picture: bool = False,
 ) -> str:
     """Writes the card.
 
     Args:
         loaded: the tokenizer.
-        repo_id: owner/name that it will have.
-        folder: where figures may lie: `EVALUATION_NAME`, or `complete.json` of the training.
+        repo_id: owner/name that it will have; None for a folder.
+        folder: where figures may lie, see `tokenizer_figures`.
+        facts: licenses and datasets.
         has_picture: whether `PICTURE_NAME` goes along.
 
     Raises:
         InputError: the figures are another tokenizer's, or cannot be read.
     """
-    config, grids = loaded.model.config, _grids(loaded)
+    config, grids, facts = loaded.model.config, _grids(loaded), facts or CardFacts()
+    figures = tokenizer_figures(folder, loaded, grids) if folder else CardFigures()
+    title = "An image tokenizer" if repo_id is None else repo_id.split("/")[-1]
     decodes = _decodes(loaded, grids)
     sizes = list(config.codebook_sizes)
     fingerprints = [["codes", f"`{loaded.codes_fingerprint}`"], ["decoder", f"`{decoder_fingerprint(loaded.model)}`"]]
     body = _BODY.format(
-        title=repo_id.split("/")[-1],
-        repo_id=repo_id,
+        title=title,
+        repo_id=repo_id or "path/of/this/folder",
         num_codes=sum(math.prod(grid) for grid in grids),
         bits=raw_bits(grids, sizes),
         decoding=_decoding(decodes),
         decode=_DECODE if decodes[-1] else "",
         picture=f"\n![pictures beside their decodings]({PICTURE_NAME})\n" if has_picture else "",
         levels=levels_table(config.strides, grids, sizes),
-        figures=_figures(loaded, folder, grids) if folder else "",
+        figures=figures_section(figures),
+        training=training_section(loaded.provenance, facts),
+        limits=limits_section([_learned(loaded), *figures.limits]),
         fingerprints=markdown_table(["of", "sha256"], fingerprints),
     )
     metadata = {
         "library_name": "pictogram",
         "pipeline_tag": "image-feature-extraction",
         "tags": ["pictogram", "image-tokenizer"],
+        **facts.metadata(),
+        **model_index(title, figures.index),
     }
     return card_text(metadata, body)
 
@@ -131,50 +141,10 @@ def _decoding(decodes: list[bool]) -> str:
     return f", and these a picture again.{prefixes if len(decodes) > 1 and all(decodes) else ''}"
 
 
-def _figures(loaded: LoadedImageTokenizer, folder: Path, grids: Sequence[Sequence[int]]) -> str:
-    """The section of figures; empty if nothing was measured."""
-    if (folder / EVALUATION_NAME).is_file():
-        measured = read_json_object(folder / EVALUATION_NAME)
-        where = _protocol(loaded, measured, folder / EVALUATION_NAME)
-    elif (folder / "complete.json").is_file():
-        measured = read_json_object(folder / "complete.json").get("train") or {}
-        where = f"On {measured.get('num_images')} training pictures."
-    else:
-        return ""
-    columns = _columns(measured, grids)
-    if not columns:
-        return ""
-    rows = zip(*columns.values(), strict=True)
-    return f"\n## Figures\n\n{where}\n\n{markdown_table(list(columns), list(rows))}\n"
-
-
-def _protocol(loaded: LoadedImageTokenizer, measured: dict[str, Any], place: Path) -> str:
-    protocol = measured.get("protocol") or {}
-    wanted = {
-        "codes_fingerprint": loaded.codes_fingerprint,
-        "decoder_fingerprint": decoder_fingerprint(loaded.model),
-    }
-    for name, value in wanted.items():
-        if protocol.get(name) != value:
-            raise InputError(f"{place} was measured on another tokenizer: its {name} differs; measure again")
-    data, split = public_name(str(protocol.get("data"))), protocol.get("split")
-    return f"On {measured.get('num_images')} pictures of `{data}`, split `{split}`, {protocol.get('preprocessing')}."
-
-
-def _columns(measured: dict[str, Any], grids: Sequence[Sequence[int]]) -> dict[str, list[str]]:
-    """A column for each figure that has one value a level: of the level's codes, or of all levels up to it."""
-    known = {
-        "PSNR dB": ("psnr", "{:.2f}"),
-        "SSIM": ("ssim", "{:.3f}"),
-        "codes in use": ("usage", "{:.1%}"),
-        "perplexity": ("perplexity", "{:.1f}"),
-        "bits, one histogram": ("static_bits", "{:.1f}"),
-        "bits, held out": ("reference_bits", "{:.1f}"),
-    }
-    columns = {
-        title: ["-" if value is None else pattern.format(value) for value in measured[name]]
-        for title, (name, pattern) in known.items()
-        if isinstance(measured.get(name), list) and len(measured[name]) == len(grids)
-    }
-    counts = [math.prod(grid) for grid in grids]
-    return columns and {"level": [*map(str, range(len(grids)))], "codes": [*map(str, counts)], **columns}
+def _learned(loaded: LoadedImageTokenizer) -> str:
+    """What it was made for."""
+    config, processor = loaded.model.config, loaded.processor
+    size = processor.size
+    pixels = f"{size['height']}x{size['width']} pixels" if processor.do_resize else "any size that its strides divide"
+    colours = "grey" if config.num_channels == 1 else "colour"
+    return f"It was made for {colours} pictures of {pixels}, of the kind that it learned; others come back worse."

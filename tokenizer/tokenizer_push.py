@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 from ..hub.card import CARD_NAME, stage_card
+from ..hub.card_facts import CardFacts
 from ..hub.errors import InputError
 from ..hub.files import atomic_write_text
+from ..hub.provenance import PROVENANCE_NAME
 from ..hub.repository import PushedRepository, check_may_push, push_folder
 from ..hub.staging import stage, staging_folder
 from .loading import TOKENIZER_FILES, LoadedImageTokenizer, load_image_tokenizer
@@ -21,14 +23,16 @@ def push_image_tokenizer(
     private: bool = False,
     revision: str | None = None,
     tag: str | None = None,
+    facts: CardFacts | None = None,
     message: str = "Upload image tokenizer",
     token: str | None = None,
 ) -> PushedRepository:
     """Puts an image tokenizer on the Hub: its three files, a card, and a picture if there is one.
 
-    Of a folder, the card takes figures from `evaluation.json`, what `pictogram evaluate tokenizer --json` printed, or
-    from the training's `complete.json`, and the picture is `reconstructions.png` or the training's last. A README.md in
-    the folder goes up in the card's place. Nothing is written into the folder.
+    Of a folder, the card takes figures from what `pictogram evaluate tokenizer --card` kept there, or from the
+    training's `complete.json`; the picture is `reconstructions.png` or the training's last. A README.md of the folder's
+    own goes up in the card's place; one that `pictogram card` wrote and nobody changed is written anew. Nothing is
+    written into the folder.
 
     Args:
         tokenizer: a folder, or a tokenizer at hand.
@@ -36,6 +40,7 @@ def push_image_tokenizer(
         private: make a new repository private.
         revision: branch to push to; the main one unless told.
         tag: name for the commit.
+        facts: licenses and datasets for the card, over those of a card that lies there.
         message: title of the commit.
         token: of the account; by default that of the login.
 
@@ -51,9 +56,9 @@ def push_image_tokenizer(
         if isinstance(tokenizer, LoadedImageTokenizer):
             tokenizer.model.save_pretrained(staging)
             tokenizer.processor.save_pretrained(staging)
-            atomic_write_text(staging / CARD_NAME, tokenizer_card(tokenizer, repo_id))
+            atomic_write_text(staging / CARD_NAME, tokenizer_card(tokenizer, repo_id, facts=facts))
         else:
-            _stage_folder(Path(tokenizer).expanduser(), repo_id, staging)
+            _stage_folder(Path(tokenizer).expanduser(), repo_id, staging, facts or CardFacts())
         return push_folder(
             staging,
             repo_id,
@@ -63,24 +68,31 @@ def push_image_tokenizer(
             tag=tag,
             message=message,
             token=token,
-            allow_patterns=[*TOKENIZER_FILES, CARD_NAME, PICTURE_NAME],
+            allow_patterns=[*TOKENIZER_FILES, PROVENANCE_NAME, CARD_NAME, PICTURE_NAME],
         )
 
 
-def _stage_folder(folder: Path, repo_id: str, staging: Path) -> None:
+def training_picture(folder: Path) -> Path | None:
+    """The picture that was made by hand, or the last that the training drew."""
+    drawn = [*sorted(folder.glob("reconstructions-*.png")), folder / PICTURE_NAME]
+    return next((path for path in reversed(drawn) if path.is_file()), None)
+
+
+def _stage_folder(folder: Path, repo_id: str, staging: Path, facts: CardFacts) -> None:
     if not folder.is_dir():
         raise InputError(f"{folder} is not an image tokenizer: it is not a folder")
     loaded = load_image_tokenizer(folder)
     for name in TOKENIZER_FILES:
         stage(folder / name, staging / name)
-    picture = _picture(folder)
+    if loaded.provenance is not None:
+        loaded.provenance.check(str(folder), loaded.fingerprints)
+        stage(folder / PROVENANCE_NAME, staging / PROVENANCE_NAME)
+    picture = training_picture(folder)
     if picture is not None:
         stage(picture, staging / PICTURE_NAME)
-    has_picture = picture is not None
-    stage_card(folder, staging, lambda: tokenizer_card(loaded, repo_id, folder=folder, has_picture=has_picture))
+    known = facts.over(CardFacts.of_draft(folder))
 
+    def card() -> str:
+        return tokenizer_card(loaded, repo_id, folder=folder, facts=known, has_picture=picture is not None)
 
-def _picture(folder: Path) -> Path | None:
-    """The picture that was made by hand, or the last that the training drew."""
-    drawn = [*sorted(folder.glob("reconstructions-*.png")), folder / PICTURE_NAME]
-    return next((path for path in reversed(drawn) if path.is_file()), None)
+    stage_card(folder, staging, card)

@@ -14,13 +14,17 @@ import torch
 from accelerate.utils import set_seed
 from torch import nn
 
+from ..hub.card import public_name
 from ..hub.command_line import command, run_command
 from ..hub.files import atomic_files, read_json
 from ..hub.fingerprint import fingerprint
+from ..hub.provenance import Provenance, public_settings
 from .accelerators import finish, start_accelerator
 from .batches import global_batch, permutation, prefix_counts, process_slice
 from .checkpoints import MetricsLog, TrainingFolder
+from .codes_manifest import library_versions
 from .evaluation import evaluate_tokenizer
+from .fingerprints import codes_fingerprint, decoder_fingerprint
 from .images import Failure
 from .model import ImageTokenizer
 from .objective import new_objective, new_perceptual
@@ -198,10 +202,26 @@ class _Trainer:
             with atomic_files(self.folder.path) as folder:
                 model.save_pretrained(folder)
                 self.processor.save_pretrained(folder)
+                self._provenance(model).save(folder)
             evaluation = evaluate_tokenizer(model, self._evaluated())
             listed = [asdict(failure) for failure in failures]
             self.folder.complete({"steps": self.config.num_steps, "train": evaluation.to_dict(), "failures": listed})
         finish(self.accelerator)
+
+    def _provenance(self, model: ImageTokenizer) -> Provenance:
+        settings = self.folder.settings
+        return Provenance(
+            stage=settings["stage"],
+            fingerprints={"codes": codes_fingerprint(model, self.processor), "decoder": decoder_fingerprint(model)},
+            data={
+                "name": public_name(self.config.data),
+                "split": self.config.split,
+                "rows": settings["num_images"],
+                "fingerprint": settings["pictures"],
+            },
+            settings=public_settings(settings),
+            versions=library_versions(),
+        )
 
 
 def run_training(config: TokenizerTrainingConfig) -> dict[str, Any]:

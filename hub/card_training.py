@@ -1,0 +1,52 @@
+"""The section of a card that tells how a model came to be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .card import markdown_table
+from .card_facts import CardFacts
+from .provenance import PROVENANCE_NAME, Provenance
+
+_TOLD = ("num_steps", "batch_size", "optimizer", "learning_rate", "size", "mixed_precision", "seed")
+"""Settings that a reader asks for first; the file holds all."""
+
+
+def training_section(provenance: Provenance | None, facts: CardFacts) -> str:
+    """Markdown with its heading; empty if nothing is known.
+
+    Args:
+        provenance: of the model.
+        facts: what is known beside it.
+    """
+    rows = [["license of the training data", facts.data_license]] if facts.data_license else []
+    if provenance is not None:
+        rows = [["learned from", _data(provenance.data)], *rows, *_settings(provenance)]
+    if not rows:
+        return ""
+    table = markdown_table(["what", "which"], rows)
+    rest = f"\n\n`{PROVENANCE_NAME}` holds every setting." if provenance is not None else ""
+    return f"\n## Training\n\n{table}{rest}\n"
+
+
+def _data(data: dict[str, Any]) -> str:
+    rows = f"{data['rows']:,} rows" if isinstance(data.get("rows"), int) else "rows"
+    return f"{rows} of `{data.get('name')}`, split `{data.get('split')}`, fingerprint `{data.get('fingerprint')}`"
+
+
+def _settings(provenance: Provenance) -> list[list[str]]:
+    told = [f"{name} {provenance.settings[name]}" for name in _TOLD if provenance.settings.get(name) is not None]
+    versions = [f"{library} {version}" for library, version in provenance.versions.items()]
+    return [["settings", ", ".join(told)], ["versions", ", ".join(versions)], *_tokenizer(provenance)]
+
+
+def _tokenizer(provenance: Provenance) -> list[list[str]]:
+    """What the image tokenizer of a bundle came from."""
+    made = provenance.image_tokenizer
+    if made is None:
+        return []
+    revision = f" at `{made['revision']}`" if made.get("revision") else ""
+    rows = [["image tokenizer", f"`{made.get('name')}`{revision}"]]
+    if made.get("provenance"):
+        rows.append(["it learned from", _data(made["provenance"]["data"])])
+    return rows

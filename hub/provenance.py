@@ -1,0 +1,99 @@
+"""How a model came to be, in a file that travels with it: what it learned from, and everything its numbers depend on.
+
+Together with the fingerprints it closes the chain from pictures to samples: an image tokenizer names its pictures, a
+bundle its codes and, whole, the provenance of the image tokenizer that made them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .card import public_name
+from .errors import InputError
+from .files import read_json_object, write_json
+
+PROVENANCE_NAME = "provenance.json"
+FORMAT_VERSION = 1
+
+_PLACES = ("data", "codes", "documents", "tokenizer", "start_from", "from_bundle", "perceptual")
+"""Settings that may be paths of this machine, of which the last part is enough."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where a model comes from.
+
+    Attributes:
+        stage: that made it, such as "tokenizer" or "prior".
+        fingerprints: of what came out: "codes" and "decoder" of an image tokenizer.
+        data: what it learned from: "name", "split", "rows" and "fingerprint" of the rows.
+        settings: everything its numbers depend on, JSON-serialisable.
+        versions: of the libraries that took part.
+        examples: captions it learned, drawn by the seed; empty for an image tokenizer.
+        image_tokenizer: of a bundle: "name" and "revision" on the Hub, if it was loaded from there, and "provenance",
+            None for one that has none.
+    """
+
+    stage: str
+    fingerprints: dict[str, str]
+    data: dict[str, Any]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    examples: list[str] = field(default_factory=list)
+    image_tokenizer: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return dataclasses.asdict(self)
+
+    def save(self, folder: Path) -> None:
+        """Writes `PROVENANCE_NAME`, all or nothing."""
+        header = {"format": "pictogram provenance", "format_version": FORMAT_VERSION}
+        write_json(folder / PROVENANCE_NAME, header | self.to_dict())
+
+    @classmethod
+    def load(cls, folder: Path) -> Provenance | None:
+        """Reads `PROVENANCE_NAME`; None if there is none.
+
+        Raises:
+            InputError: it is damaged, or of a newer format.
+        """
+        path = folder / PROVENANCE_NAME
+        if not path.is_file():
+            return None
+        content = read_json_object(path)
+        version = content.pop("format_version", None)
+        if not isinstance(version, int) or version > FORMAT_VERSION:
+            raise InputError(f"{path} has format {version}, this version of pictogram reads up to {FORMAT_VERSION}")
+        content.pop("format", None)
+        try:
+            return cls(**content)
+        except TypeError as error:
+            raise InputError(f"{path} does not say how a model came to be: {error}") from None
+
+    def check(self, place: str, fingerprints: Mapping[str, str]) -> None:
+        """Compares the fingerprints with those of the model that lies beside the file.
+
+        Raises:
+            InputError: the file is another model's.
+        """
+        for name, value in fingerprints.items():
+            if self.fingerprints.get(name) != value:
+                raise InputError(f"{place}/{PROVENANCE_NAME} is another model's: its fingerprint of {name} differs")
+
+
+def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without paths of this machine.
+
+    Example:
+        >>> public_settings({"data": "/home/me/photos", "seed": 0, "codes": "owner/name"})
+        {'data': 'photos', 'seed': 0, 'codes': 'owner/name'}
+    """
+    return {
+        name: public_name(value) if name in _PLACES and isinstance(value, str) and value else value
+        for name, value in settings.items()
+    }

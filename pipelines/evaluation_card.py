@@ -1,0 +1,42 @@
+"""`--card` of the evaluations: what was measured stays in the model's folder, where its card finds it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..hub.errors import InputError
+from ..hub.evaluations import write_evaluation
+from ..hub.repository import is_hub_name
+from ..hub.shipped import local_folder, shipped_folder
+from ..lm.bundle import Bundle
+from ..tokenizer.loading import load_image_tokenizer
+
+
+def card_folder(model: str) -> Path:
+    """The folder of a model that may keep a measurement: asked before the work.
+
+    Raises:
+        InputError: the model is on the Hub or comes with the package, or there is no such folder.
+    """
+    folder = local_folder(model)
+    if is_hub_name(model) or shipped_folder(model) is not None or not folder.is_dir():
+        raise InputError(f"--card writes into the model's own folder, and {model} is none")
+    return folder
+
+
+def keep_for_card(model: str, kind: str, result: dict[str, Any]) -> None:
+    """Writes a measurement into the model's folder.
+
+    Args:
+        model: the folder.
+        kind: see `hub.evaluations.KINDS`.
+        result: of the evaluation.
+
+    Raises:
+        InputError: see `card_folder`.
+    """
+    folder = card_folder(model)
+    is_tokenizer = kind == "tokenizer"
+    fingerprint = (load_image_tokenizer(folder) if is_tokenizer else Bundle.from_pretrained(folder)).fingerprint
+    write_evaluation(folder, kind, fingerprint, result)
