@@ -35,10 +35,11 @@ def main(
     seed: Seed = 0,
     json_output: Json = False,
 ) -> None:
-    """Write a card: figures that `evaluate --card` kept, how the model was made, its limits, and pictures.
+    """Write the card of an image tokenizer or a bundle from what was measured.
 
-    Of a bundle, the pictures are 16 samples, one for each of 16 captions that were drawn by the training's seed; the
-    first ones, nobody chose among them. A push writes the card anew and keeps what is said here.
+    It holds the figures that `evaluate --card` kept, how the model was made, its limits, and pictures. Of a bundle,
+    these are 16 samples, one for each of 16 captions that the training's seed drew: the first ones, nobody chose among
+    them. A push writes the card anew and keeps what is said here.
 
     Example: pictogram card bundle --license apache-2.0 --data-license "photographs of my own"
     """

@@ -27,6 +27,7 @@ COMMANDS = [
     ["train-joint"],
     ["adapt-prior"],
     ["sweep-rates"],
+    ["card"],
     ["push"],
     ["serve"],
     ["generate"],
@@ -153,7 +154,9 @@ def test_a_chain_by_hand(run, tmp_path):
     options = ("--size", "tiny", "--num-steps", 3, "--batch-size", 4, "--text-vocab-size", 290)
     learned = document(run("train-lm", *options, "--json"))
     assert (learned["bundle"], learned["steps"], learned["last"]["step"]) == ("bundle", 3, 3)
-    drawn = document(run("generate", "red apple", "", "--num-images", 2, "--folder", "each", "--json"))
+    drawn = document(
+        run("generate", "red apple", "", "--model", "bundle", "--num-images", 2, "--folder", "each", "--json")
+    )
     assert [picture["prompt"] for picture in drawn["pictures"]] == ["red apple", "red apple", "", ""]
     assert [picture["seed"] for picture in drawn["pictures"]] == [0, 1, 2, 3]
     for picture in drawn["pictures"]:
@@ -162,14 +165,24 @@ def test_a_chain_by_hand(run, tmp_path):
     assert (tmp_path / "samples.png").is_file()
     files = [str(data / "00.png"), str(data / "01.png")]
     completed = document(
-        run("complete", *files, "--keep-rows", 0.5, "--num-images", 2, "--folder", "completed", "--json")
+        run(
+            "complete",
+            *files,
+            "--model",
+            "bundle",
+            "--keep-rows",
+            0.5,
+            "--num-images",
+            2,
+            *("--folder", "completed", "--json"),
+        )
     )
     assert [row["image"] for row in completed["pictures"]] == [file for file in files for _ in range(2)]
     assert [row["seed"] for row in completed["pictures"]] == [0, 1, 2, 3]
     assert all(row["kept_codes"] == [0, 2] and row["exact_codes"] == 2 for row in completed["pictures"])
     assert all(Path(row["file"]).is_file() for row in completed["pictures"])
     assert (tmp_path / "completions.png").is_file()
-    captioned = document(run("caption", *files, "--json"))
+    captioned = document(run("caption", *files, "--model", "bundle", "--json"))
     assert [row["file"] for row in captioned["captions"]] == files
     for options in ((), ("--static", "--num-levels", 1)):  # train-lm counted the tables
         packed = document(run("compress", data, "--output", "all.picto", *options, "--json"))
@@ -197,7 +210,7 @@ def test_a_chain_by_hand(run, tmp_path):
 def test_without_json_there_are_lines_to_read(run):
     bundle = bundle_folder()
     ran = run("generate", "red apple", "--model", bundle)
-    assert (ran.code, ran.out, ran.err) == (0, "output: samples.png\npictures: 1\n", "")
+    assert (ran.code, ran.out, ran.err) == (0, "output: samples.png\nmodel: bundle-level\npictures: 1\n", "")
     file = pictures() / "03.png"
     ran = run("caption", file, file, "--model", bundle)
     assert (ran.code, ran.err) == (0, "")

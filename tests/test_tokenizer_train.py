@@ -107,7 +107,7 @@ def interrupted(monkeypatch):
 
 def test_what_a_run_leaves(finished):
     names = {path.name for path in finished.iterdir()}
-    assert names == {*RESULTS, "run.json", "reconstructions-00000012.png"}
+    assert names == {*RESULTS, "run.json", "provenance.json", "reconstructions-00000012.png"}
     loaded = load_image_tokenizer(finished)
     assert isinstance(loaded.model, ImageTokenizer)
     assert loaded.model.config.prefix_weights == [0.2, 0.2]
