@@ -21,6 +21,7 @@ def push_bundle(
     private: bool = False,
     revision: str | None = None,
     tag: str | None = None,
+    create_pr: bool = False,
     message: str = "Upload bundle",
     token: str | None = None,
 ) -> PushedRepository:
@@ -37,6 +38,7 @@ def push_bundle(
         private: make a new repository private.
         revision: branch to push to; the main one unless told.
         tag: name for the commit.
+        create_pr: open a pull request for the main branch instead; the result has its address and its revision.
         message: title of the commit.
         token: of the account; by default that of the login.
 
@@ -47,7 +49,7 @@ def push_bundle(
     Example:
         push_bundle("bundle", "owner/name", tag="v1")
     """
-    check_may_push(repo_id, token)
+    check_may_push(repo_id, token, create_pr=create_pr, revision=revision, tag=tag)
     with staging_folder() as staging:
         if isinstance(bundle, Bundle):
             bundle.save_pretrained(staging)
@@ -61,6 +63,7 @@ def push_bundle(
             private=private,
             revision=revision,
             tag=tag,
+            create_pr=create_pr,
             message=message,
             token=token,
             allow_patterns=[*bundle_files(staging), CARD_NAME, PICTURE_NAME],

@@ -70,6 +70,9 @@ def main(
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to push to; made if missing.")] = None,
     tag: Annotated[str | None, typer.Option(help="Name for the commit, such as v1.")] = None,
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="Open a pull request for the main branch, and leave the branch alone.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
     """Put an image tokenizer, a dataset of codes or a bundle on the Hub, with a card.
@@ -79,5 +82,5 @@ def main(
     Example: pictogram push image-tokenizer --repo owner/name --tag v1
     """
     found = find_out(folder.expanduser(), tokenizer)
-    pushed = found.push(repo, private=private, revision=revision, tag=tag)
+    pushed = found.push(repo, private=private, revision=revision, tag=tag, create_pr=create_pr)
     print_result({"pushed": found.kind, **asdict(pushed)}, json_output)

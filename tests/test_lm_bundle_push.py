@@ -35,6 +35,8 @@ answer["first"] = push_bundle(folders["trained"], "alice/bundle", tag="v1").comm
 answer["same"] = push_bundle(folders["trained"], "alice/bundle", tag="v1").commit
 answer["second"] = push_bundle(folders["sharded"], "alice/bundle", message="Shards").commit
 answer["branch"] = push_bundle(folders["trained"], "alice/bundle", revision="draft").commit
+proposed = push_bundle(folders["trained"], "alice/bundle", create_pr=True)
+answer["proposed"] = [proposed.commit, proposed.url, proposed.revision]
 pushed = Bundle.from_pretrained(folders["sharded"]).push_to_hub("alice/hand", private=True)
 answer["hand"] = [pushed.repo_id, pushed.repo_type, pushed.commit]
 answer["tokenizer"] = push_image_tokenizer(folders["tokenizer"], "alice/tokenizer").commit
@@ -100,8 +102,14 @@ answer["errors"] = {
     "missing": error_of(Bundle.from_pretrained, "alice/nothing"),
     "swapped": error_of(Bundle.from_pretrained, "alice/swapped"),
 }
-os.environ.pop("HF_TOKEN")
+token = os.environ.pop("HF_TOKEN")
 answer["errors"]["private"] = error_of(Bundle.from_pretrained, "alice/command")
+answer["errors"]["private pipeline"] = error_of(ImageToTextPipeline.from_pretrained, "alice/command")
+answer["private"] = [
+    Bundle.from_pretrained("alice/command", token=token).revision,
+    ImageToTextPipeline.from_pretrained("alice/command", token=token).bundle.revision,
+    TextToImagePipeline.from_pretrained("alice/command", token=token).bundle.revision,
+]
 """
 )
 
@@ -126,7 +134,8 @@ class Chain:
 
     @property
     def revisions(self) -> dict[str, str | None]:
-        return {"tag": "v1", "commit": self.pushed["first"], "main": None, "branch": "draft"}
+        named = {"tag": "v1", "commit": self.pushed["first"], "main": None, "branch": "draft"}
+        return named | {"pull request": "refs/pr/1"}
 
 
 @pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["lfs", "xet"])
@@ -240,10 +249,24 @@ def test_a_bundle_comes_back_by_name_tag_commit_and_branch(chain):
     assert first != second
     commits = {"tag": "first", "commit": "first", "main": "second", "branch": "branch"}
     for name, found in chain.read["drawn"].items():
-        assert found[:2] == ["alice/bundle", chain.pushed[commits[name]]]
+        commit = chain.pushed["proposed"][0] if name == "pull request" else chain.pushed[commits[name]]
+        assert found[:2] == ["alice/bundle", commit]
         assert found[2:] == (second if name == "main" else first), name
     assert chain.read["hand"] == ["alice/hand", chain.pushed["hand"][2], *second]
     assert chain.pushed["hand"][:2] == ["alice/hand", "model"]
+
+
+def test_a_pull_request_leaves_the_main_branch(chain):
+    stored, (commit, url, revision) = chain.server.store.repos["model:alice/bundle"], chain.pushed["proposed"]
+    assert stored["branches"] | {"main": chain.pushed["second"], "refs/pr/1": commit} == stored["branches"]
+    assert (url, revision) == (f"{chain.server.endpoint}/alice/bundle/discussions/1", "refs/pr/1")
+    weights = {name for name in files_of(chain.server, "model:alice/bundle", "refs/pr/1") if name.startswith("model")}
+    assert weights == {"model.safetensors"}, "shards go with the pull request"
+
+
+def test_a_token_opens_what_is_private(chain):
+    head = chain.server.store.repos["model:alice/command"]["branches"]["main"]
+    assert chain.read["private"] == [head] * 3
 
 
 def test_every_pipeline_loads_by_name(chain):
@@ -291,6 +314,7 @@ def test_mistakes_are_one_line_that_says_what_to_do(chain):
         "commit": "model alice/bundle has no revision '0000",
         "missing": "no folder of that name is here, and there is no model alice/nothing on the Hub",
         "private": "there is no model alice/command on the Hub, or it is private: check the name, and log in",
+        "private pipeline": "there is no model alice/command on the Hub, or it is private: check the name, and log in",
     }.items():
         assert words in chain.read["errors"][name] and "\n" not in chain.read["errors"][name], name
 
@@ -299,7 +323,7 @@ def test_the_command_prints_one_document_and_no_bars(chain):
     printed, noise = chain.pushed["command"]
     head = chain.server.store.repos["model:alice/command"]["branches"]["main"]
     assert chain.server.store.repos["model:alice/command"]["private"]
-    found = {"repo_id": "alice/command", "repo_type": "model", "commit": head}
+    found = {"repo_id": "alice/command", "repo_type": "model", "commit": head, "revision": "main"}
     assert json.loads(printed) == {"pushed": "bundle", "url": f"{chain.server.endpoint}/alice/command"} | found
     assert noise == ""
 
