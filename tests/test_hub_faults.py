@@ -1,5 +1,6 @@
 """What becomes of pushes and downloads when the network fails, or somebody else pushes at the same time."""
 
+import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,12 +146,11 @@ def read():
         file.seek(1000)
         answer["read"] = hashlib.sha256(file.read()).hexdigest()
 
-import hashlib
 answer["error"] = error_of(read)
 """
     cut = cut_downloads(hub.server, DOWNLOADS, 100_000, times=2)
     answer = hub.bob.run(START + code)
-    assert answer == {"read": __import__("hashlib").sha256(WEIGHTS[1000:]).hexdigest(), "error": None}
+    assert answer == {"read": hashlib.sha256(WEIGHTS[1000:]).hexdigest(), "error": None}
     del cut[:]
     cut_downloads(hub.server, DOWNLOADS, 100_000, times=10_000)
     assert hub.bob.run(START + code) == {"error": "model team/x cannot be reached: the Hub does not answer"}
@@ -214,7 +214,7 @@ def test_a_push_between_the_commits_of_another_is_told(hub):
     if not hub.xet:
         pytest.skip("one commit, which is guarded")
     hub.write("alice", {f"data/{index:04d}.bin": b"\0%d" % index for index in range(300)})
-    hub.write("bob", {"data/0299.bin": b"\0bob"})
+    hub.write("bob", {"data/0001.bin": b"\0bob", "data/0299.bin": b"\0bob", "bob.json": b"2"})
     commits: list[Any] = []
 
     def overtake(_):
@@ -225,5 +225,7 @@ def test_a_push_between_the_commits_of_another_is_told(hub):
     before(hub.server, "POST", "/commit/", overtake)
     error = hub.push(tag="v1")["error"]
     assert error.startswith('bob pushed "Bob\'s own" to team/x at the same time, as ')
-    assert not hub.stored["tags"]
+    assert not hub.stored["tags"] and hub.files()["data/0001.bin"] == b"\0bob"
     assert hub.push(tag="v1")["error"] is None
+    ours = {path.relative_to(hub.home / "alice's").as_posix(): path for path in (hub.home / "alice's").rglob("*.*")}
+    assert hub.files("v1") == {name: path.read_bytes() for name, path in ours.items()} | {"bob.json": b"2"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from hub_server import HubServer
-from tiny_chain import bundle, bundle_folder, prior, tokenizer_folder
+from tiny_chain import bundle, bundle_folder, codes_folder, prior, tokenizer_folder
 from tiny_hub import ERRORS, Client, files_of
 
 from pictogram.hub.errors import InputError
@@ -27,7 +27,7 @@ WORDS = ["red apple", "日本の旗", ""]
 PUSH = (
     ERRORS
     + """
-from pictogram import Bundle, push_bundle, push_image_tokenizer
+from pictogram import Bundle, push_bundle, push_codes, push_image_tokenizer
 from pictogram.hub.repository import push_folder
 
 folders = given["folders"]
@@ -40,6 +40,7 @@ answer["proposed"] = [proposed.commit, proposed.url, proposed.revision]
 pushed = Bundle.from_pretrained(folders["sharded"]).push_to_hub("alice/hand", private=True)
 answer["hand"] = [pushed.repo_id, pushed.repo_type, pushed.commit]
 answer["tokenizer"] = push_image_tokenizer(folders["tokenizer"], "alice/tokenizer").commit
+push_codes(folders["codes"], "alice/codes")
 from pictogram.lm.bundle import holds_bundle
 names = ["alice/bundle", "alice/tokenizer", folders["trained"], folders["tokenizer"]]
 answer["holds"] = [holds_bundle(name) for name in names]
@@ -96,6 +97,10 @@ describe = ImageToTextPipeline.from_pretrained("alice/bundle", device="cpu", rev
 answer["captions"] = describe(given["picture"], max_new_tokens=4).captions
 for example in given["cards"]:
     exec(compile(example, "card", "exec"), {})
+guide = {"my_token": os.environ["HF_TOKEN"]}
+for example in given["guide"]:
+    exec(compile(example, "docs/hub.md", "exec"), guide)
+answer["guide"] = [guide["pushed"].revision, guide["proposed"].revision, len(guide["stream"])]
 answer["errors"] = {
     "revision": error_of(Bundle.from_pretrained, "alice/bundle", "v9"),
     "commit": error_of(TextToImagePipeline.from_pretrained, "alice/bundle", revision="0" * 40),
@@ -143,11 +148,12 @@ def chain(request, tmp_path_factory):
     """Pushed by one process and read by another, which shares nothing with it."""
     home = tmp_path_factory.mktemp("hub")
     folders = {"trained": trained(home), "sharded": sharded(home), "swapped": swapped(home)}
-    folders["tokenizer"] = tokenizer_folder()
+    folders |= {"tokenizer": tokenizer_folder(), "codes": codes_folder()}
     with HubServer() as server:
         pusher, reader = (Client(server, home / name, xet=request.param) for name in ("pusher", "reader"))
         pushed = pusher.run(PUSH, folders={name: str(folder) for name, folder in folders.items()})
         found = Chain(server, folders, pushed, {}, reader)
+        shutil.copytree(tokenizer_folder(1), reader.home / "image-tokenizer")
         read = reader.run(
             STOCK + READ,
             prompt="<bos>red apple<image 2x2>",
@@ -155,9 +161,13 @@ def chain(request, tmp_path_factory):
             revisions=found.revisions,
             picture=str(folders["trained"] / "samples.png"),
             cards=python_in(files_of(server, "model:alice/bundle", "v1")["README.md"].decode()),
+            guide=[example.replace("owner/", "alice/") for example in python_in(GUIDE.read_text(encoding="utf-8"))],
         )
         yield replace(found, read=read)
         assert not server.errors
+
+
+GUIDE = Path(__file__).parents[1] / "docs" / "hub.md"
 
 
 def python_in(text: str) -> list[str]:
@@ -289,6 +299,11 @@ def test_stock_transformers_load_it_without_pictogram(chain):
 
 def test_the_card_s_examples_ran(chain):
     assert (chain.reader.home / "picture.png").stat().st_size > 0
+
+
+def test_the_guide_s_examples_ran(chain):
+    head = chain.server.store.repos["model:alice/tokenizer"]["branches"]["refs/pr/1"]
+    assert chain.read["guide"] == ["refs/pr/1", head, 16]
 
 
 def test_what_is_no_bundle_stays_on_the_hub(chain):
