@@ -83,7 +83,11 @@ COMMANDS = {
     "caption": Entry("pipelines.draw_commands", "caption", "Write captions for pictures."),
     "compress": Entry("pipelines.compress_commands", "compress", "Compress pictures into one file."),
     "decompress": Entry("pipelines.compress_commands", "decompress", "Read the pictures of a compressed file."),
-    "info": Entry("pipelines.compress_commands", "info", "Say what is in a compressed file, or who drew a picture; takes no model."),
+    "info": Entry(
+        "pipelines.compress_commands",
+        "info",
+        "Say what is in a compressed file, or who drew a picture; takes no model.",
+    ),
     "count-codes": Entry(
         "pipelines.compress_commands",
         "count_codes",

@@ -68,8 +68,12 @@ def _explain(error: Exception, request: Request) -> str:
 
 def _refusal(error: Exception, what: str) -> str:
     status = error.response.status_code  # pyright: ignore[reportAttributeAccessIssue]
+    if status == 412:  # a commit whose parent is no longer the newest
+        return f"{what} has changed while this push was made, so it was refused: see what came in, and push again"
     message = getattr(error, "server_message", None) or first_line(error)
     advice = f"; {LOG_IN}, with a token that may write there" if status in (401, 403) else ""
+    if status >= 500:
+        advice = "; try again later, what has arrived stays there"
     return f"the Hub answers for {what}: {' '.join(message.split())} (status {status}){advice}"
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 
 from .client_errors import LOG_IN, Request, bad_name, client_errors
 from .errors import InputError, first_line
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitInfo, HfApi
 
 RepoType = Literal["model", "dataset"]
 
@@ -30,14 +32,16 @@ class PushedRepository:
     Attributes:
         repo_id: owner/name.
         repo_type: "model" or "dataset".
-        commit: head of the branch after the push.
-        url: of its page.
+        commit: that the push ended with.
+        url: of its page, or of the pull request.
+        revision: what the commit is the head of: a branch, or "refs/pr/N" of a pull request.
     """
 
     repo_id: str
     repo_type: str
     commit: str
     url: str
+    revision: str = "main"
 
 
 @dataclass(frozen=True)
@@ -63,16 +67,28 @@ def is_hub_name(name: str | os.PathLike[str]) -> bool:
     return isinstance(name, str) and _NAME.fullmatch(name) is not None and not os.path.exists(name)
 
 
-def check_may_push(repo_id: str, token: str | None = None) -> None:
-    """What can be known of a push before any work.
+def check_may_push(
+    repo_id: str,
+    token: str | None = None,
+    *,
+    create_pr: bool = False,
+    revision: str | None = None,
+    tag: str | None = None,
+) -> None:
+    """What can be known of a push before any work; the arguments are those of `push_folder`.
 
     Raises:
-        InputError: no name of a repository, or nobody has logged in.
+        InputError: no name of a repository, nobody has logged in, or a pull request is wanted together with a tag or a
+            branch.
     """
     from huggingface_hub import get_token
 
     if _NAME.fullmatch(repo_id) is None:
         raise InputError(bad_name(repo_id))
+    if create_pr and tag is not None:
+        raise InputError(f"a tag names a commit of a branch: merge the pull request first, then push with tag {tag!r}")
+    if create_pr and revision is not None:
+        raise InputError(f"a pull request is made for the main branch: leave out either it or revision {revision!r}")
     if not (token or get_token()):
         raise InputError(f"a push needs the token of an account that may write to {repo_id}: {LOG_IN}")
 
@@ -85,16 +101,20 @@ def push_folder(
     private: bool = False,
     revision: str | None = None,
     tag: str | None = None,
+    create_pr: bool = False,
     message: str = "Upload with pictogram",
     token: str | None = None,
     allow_patterns: Sequence[str] | None = None,
     ignore_patterns: Sequence[str] = NEVER_PUSHED,
-    delete_patterns: Sequence[str] = (),
+    delete_patterns: Sequence[str] | Callable[[str], Sequence[str]] = (),
 ) -> PushedRepository:
     """Uploads a folder's files; the repository and the branch are made if missing.
 
     An upload that was cut off goes on where it stood when the same call is made again: the client sends nothing twice.
     A large folder may become several commits, so wait for the result before reading.
+
+    What somebody else pushes in the meantime is not overwritten: the first commit is refused if the branch has moved
+    since this push looked at it, and a commit that came in between later ones is found at the end and told.
 
     Args:
         folder: its files keep their paths.
@@ -103,30 +123,48 @@ def push_folder(
         private: make a new repository private.
         revision: branch to push to; the main one unless told.
         tag: name for the commit that the push ends with.
+        create_pr: open a pull request for the main branch, which stays as it is; none if nothing differs.
         message: title of the commit.
         token: of the account; by default that of the login.
         allow_patterns: globs of paths that may go up; all unless told.
         ignore_patterns: globs of paths that may not.
-        delete_patterns: globs of paths that go from the repository unless the folder has them.
+        delete_patterns: globs of paths that go from the repository unless the folder has them; or a function that
+            names them, given the commit that the push builds on.
 
     Raises:
         InputError: see `client_errors`; or no token, a tag that names another commit, `private` for a repository that
-            is public, a README.md with invalid metadata.
+            is public, a README.md with invalid metadata, another push at the same time.
     """
     from huggingface_hub import HfApi
 
-    check_may_push(repo_id, token)
+    check_may_push(repo_id, token, create_pr=create_pr, revision=revision, tag=tag)
     api, request = HfApi(token=token), Request(repo_id, repo_type, revision)
     with client_errors(request):
         url = _open_repository(api, request, private)
-        tagged = None if tag is None else _tagged_commit(api, request, tag)
-        _upload(api, request, folder, message, allow_patterns, ignore_patterns, delete_patterns)
-        commit = _head(api, request)  # of several commits the client reports one; this is what was pushed
+        base, mark = _head(api, request), secrets.token_hex(8)
+        tagged = None if tag is None else _tagged_commit(api, request, tag, base)
+        unwanted = delete_patterns(base) if callable(delete_patterns) else delete_patterns
+        pushed = _upload(
+            api,
+            request,
+            folder_path=Path(folder),
+            commit_message=message,
+            commit_description=f"One push of pictogram: {mark}",
+            create_pr=create_pr,
+            parent_commit=base,
+            allow_patterns=None if allow_patterns is None else list(allow_patterns),
+            ignore_patterns=list(ignore_patterns),
+            delete_patterns=list(unwanted) or None,
+        )
+        commit = pushed.oid  # the last of several
+        _check_alone(api, request, base, commit, mark)
         if tag is not None and tagged is None:
             api.create_tag(repo_id, repo_type=repo_type, tag=tag, revision=commit)
         elif tagged not in (None, commit):
             raise InputError(f"pushed as {commit}, but the tag {tag!r} names {tagged}: choose another tag")
-    return PushedRepository(repo_id, repo_type, commit, url)
+    if pushed.pr_url is not None and pushed.pr_revision is not None:
+        return PushedRepository(repo_id, repo_type, commit, pushed.pr_url, pushed.pr_revision)
+    return PushedRepository(repo_id, repo_type, commit, url, revision or "main")
 
 
 def download_folder(
@@ -156,20 +194,25 @@ def download_folder(
     if _NAME.fullmatch(repo_id) is None:
         raise InputError(bad_name(repo_id))
     with client_errors(Request(repo_id, repo_type, revision, is_download=True)):
-        folder = Path(
-            snapshot_download(
-                repo_id,
-                repo_type=repo_type,
-                revision=revision,
-                allow_patterns=None if allow_patterns is None else list(allow_patterns),
-                token=token,
-                local_files_only=local_files_only,
+        try:
+            folder = Path(
+                snapshot_download(
+                    repo_id,
+                    repo_type=repo_type,
+                    revision=revision,
+                    allow_patterns=None if allow_patterns is None else list(allow_patterns),
+                    token=token,
+                    local_files_only=local_files_only,
+                )
             )
-        )
+        except RuntimeError as error:
+            raise InputError(
+                f"the download of {repo_type} {repo_id} was cut off ({_reason(error)}); try again"
+            ) from error
     return DownloadedRepository(folder, folder.name)  # the cache keeps each commit in a folder of its name
 
 
-def open_file(repo_id: str, path: str, *, repo_type: RepoType, revision: str) -> BinaryIO:
+def open_file(repo_id: str, path: str, *, repo_type: RepoType, revision: str, token: str | None = None) -> BinaryIO:
     """Opens one file of a repository for reading where it is; only the parts that are read come over.
 
     Args:
@@ -177,6 +220,7 @@ def open_file(repo_id: str, path: str, *, repo_type: RepoType, revision: str) ->
         path: of the file in the repository.
         repo_type: "model" or "dataset".
         revision: branch, tag or commit.
+        token: of the account; by default that of the login.
 
     Raises:
         InputError: see `client_errors`; or there is no such file.
@@ -186,7 +230,7 @@ def open_file(repo_id: str, path: str, *, repo_type: RepoType, revision: str) ->
     place = f"{repo_type}s/{repo_id}" if repo_type != "model" else repo_id
     with client_errors(Request(repo_id, repo_type, revision)):
         try:
-            return cast(BinaryIO, HfFileSystem().open(f"{place}@{revision}/{path}", "rb"))
+            return cast(BinaryIO, HfFileSystem(token=token).open(f"{place}@{revision}/{path}", "rb"))
         except FileNotFoundError:
             raise InputError(f"{repo_type} {repo_id} has no file {path} in {revision}") from None
 
@@ -203,43 +247,48 @@ def _open_repository(api: HfApi, request: Request, private: bool) -> str:
     return str(url)
 
 
-def _upload(
-    api: HfApi,
-    request: Request,
-    folder: str | os.PathLike[str],
-    message: str,
-    allow_patterns: Sequence[str] | None,
-    ignore_patterns: Sequence[str],
-    delete_patterns: Sequence[str],
-) -> None:
+def _upload(api: HfApi, request: Request, **options: Any) -> CommitInfo:
+    repo_id, repo_type = request.repo_id, request.repo_type
     try:
-        api.upload_folder(
-            repo_id=request.repo_id,
-            repo_type=request.repo_type,
-            folder_path=Path(folder),
-            revision=request.revision,
-            commit_message=message,
-            allow_patterns=None if allow_patterns is None else list(allow_patterns),
-            ignore_patterns=list(ignore_patterns),
-            delete_patterns=list(delete_patterns) or None,
-        )
+        return api.upload_folder(repo_id=repo_id, repo_type=repo_type, revision=request.revision, **options)
     except ValueError as error:
         if isinstance(error, OSError):  # a refusal of the Hub, which may be a `ValueError` too
             raise
         raise InputError(" ".join(str(error).split())) from error
-    except RuntimeError as error:  # what transfers end with when all their retries have failed
-        reason = first_line(error.__cause__ or error)
-        raise InputError(f"the upload was cut off ({reason}); make the push again, and it goes on there") from error
+    except RuntimeError as error:
+        again = "make the push again, and it goes on there"
+        if options["create_pr"]:  # which may be open by now; the same push again opens another
+            again = "make the push again, with revision refs/pr/N if the pull request N is open already"
+        raise InputError(f"the upload was cut off ({_reason(error)}); {again}") from error
+
+
+def _reason(error: RuntimeError) -> str:
+    """Why a transfer ended when all of the client's retries had failed."""
+    return first_line(error.__cause__ or error)
+
+
+def _check_alone(api: HfApi, request: Request, base: str, commit: str, mark: str) -> None:
+    """Whether all commits since `base` are this push's: the client guards the first of several only."""
+    if commit == base:
+        return
+    made = api.list_repo_commits(request.repo_id, repo_type=request.repo_type, revision=commit)
+    since = itertools.takewhile(lambda one: one.commit_id != base, made)
+    strange = next((one for one in since if mark not in one.message), None)
+    if strange is not None:
+        raise InputError(
+            f"{', '.join(strange.authors)} pushed {strange.title!r} to {request.repo_id} at the same time, as "
+            f"{strange.commit_id}: see what is there now, and push again to replace it"
+        )
 
 
 def _head(api: HfApi, request: Request) -> str:
     return cast(str, api.repo_info(request.repo_id, repo_type=request.repo_type, revision=request.revision).sha)
 
 
-def _tagged_commit(api: HfApi, request: Request, tag: str) -> str | None:
+def _tagged_commit(api: HfApi, request: Request, tag: str, head: str) -> str | None:
     """The commit that a tag names, None for a new one. A tag stays where it is, because readers rely on it."""
     refs = api.list_repo_refs(request.repo_id, repo_type=request.repo_type)
     tagged = {ref.name: ref.target_commit for ref in refs.tags}.get(tag)
-    if tagged not in (None, _head(api, request)):  # what the same push again finds is no mistake
+    if tagged not in (None, head):  # what the same push again finds is no mistake
         raise InputError(f"the tag {tag!r} of {request.repo_id} names {tagged} already: choose another tag")
     return tagged

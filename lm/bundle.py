@@ -125,7 +125,12 @@ class Bundle:
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | os.PathLike[str], revision: str | None = None, prior: PreTrainedModel | None = None
+        cls,
+        name_or_path: str | os.PathLike[str],
+        revision: str | None = None,
+        prior: PreTrainedModel | None = None,
+        *,
+        token: str | None = None,
     ) -> Bundle:
         """Loads a bundle from a folder or from the Hub, in evaluation mode.
 
@@ -135,6 +140,7 @@ class Bundle:
                 Hub.
             revision: branch, tag or commit on the Hub; the main branch unless told.
             prior: a model that is loaded already, in the place of the bundle's own.
+            token: of an account that may read it on the Hub; by default that of the login.
 
         Raises:
             InputError: a file is missing or damaged, the parts do not belong together, a revision is given for a
@@ -142,7 +148,7 @@ class Bundle:
         """
         name = os.fspath(name_or_path)
         if is_hub_name(name_or_path):
-            downloaded = _download(name, revision)
+            downloaded = _download(name, revision, token)
             return cls._load(downloaded.folder, name, downloaded.commit, prior)
         directory = local_folder(name)
         if not directory.is_dir():
@@ -240,12 +246,12 @@ def holds_bundle(name: str) -> bool:
     return (directory / VOCABULARY_FILE).is_file()
 
 
-def _download(name: str, revision: str | None) -> DownloadedRepository:
+def _download(name: str, revision: str | None, token: str | None) -> DownloadedRepository:
     """The vocabulary comes first, so that a large model that is no bundle stays where it is."""
-    start = download_folder(name, repo_type="model", revision=revision, allow_patterns=[VOCABULARY_FILE])
+    start = download_folder(name, repo_type="model", revision=revision, allow_patterns=[VOCABULARY_FILE], token=token)
     if not (start.folder / VOCABULARY_FILE).is_file():
         raise InputError(f"{name} is not a whole bundle: it lacks {VOCABULARY_FILE}")
-    return download_folder(name, repo_type="model", revision=start.commit, allow_patterns=BUNDLE_PATTERNS)
+    return download_folder(name, repo_type="model", revision=start.commit, allow_patterns=BUNDLE_PATTERNS, token=token)
 
 
 def _load_prior(directory: Path, name: str) -> PreTrainedModel:

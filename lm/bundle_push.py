@@ -24,6 +24,7 @@ def push_bundle(
     revision: str | None = None,
     tag: str | None = None,
     facts: CardFacts | None = None,
+    create_pr: bool = False,
     message: str = "Upload bundle",
     token: str | None = None,
 ) -> PushedRepository:
@@ -41,6 +42,7 @@ def push_bundle(
         revision: branch to push to; the main one unless told.
         tag: name for the commit.
         facts: licenses and datasets for the card, over those of a card that lies there.
+        create_pr: open a pull request for the main branch instead; the result has its address and its revision.
         message: title of the commit.
         token: of the account; by default that of the login.
 
@@ -51,7 +53,7 @@ def push_bundle(
     Example:
         push_bundle("bundle", "owner/name", tag="v1")
     """
-    check_may_push(repo_id, token)
+    check_may_push(repo_id, token, create_pr=create_pr, revision=revision, tag=tag)
     with staging_folder() as staging:
         if isinstance(bundle, Bundle):
             bundle.save_pretrained(staging)
@@ -65,6 +67,7 @@ def push_bundle(
             private=private,
             revision=revision,
             tag=tag,
+            create_pr=create_pr,
             message=message,
             token=token,
             allow_patterns=[*bundle_files(staging), CARD_NAME, PICTURE_NAME],

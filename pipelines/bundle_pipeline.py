@@ -25,7 +25,12 @@ class BundlePipeline:
 
     @classmethod
     def from_pretrained(
-        cls: type[Pipeline], bundle: str | os.PathLike[str], device: str | None = None, revision: str | None = None
+        cls: type[Pipeline],
+        bundle: str | os.PathLike[str],
+        device: str | None = None,
+        revision: str | None = None,
+        *,
+        token: str | None = None,
     ) -> Pipeline:
         """Loads a bundle onto a device.
 
@@ -33,11 +38,12 @@ class BundlePipeline:
             bundle: its folder, or its name on the Hub, owner/name.
             device: by default a GPU if there is one.
             revision: branch, tag or commit on the Hub; the main branch unless told.
+            token: of an account that may read it on the Hub; by default that of the login.
 
         Raises:
             InputError: see `Bundle.from_pretrained`.
         """
-        return cls(Bundle.from_pretrained(bundle, revision).to(device or default_device()))
+        return cls(Bundle.from_pretrained(bundle, revision, token=token).to(device or default_device()))
 
 
 def check_positive(name: str, value: int) -> int:

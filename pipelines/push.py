@@ -75,6 +75,9 @@ def main(
     license_: License = "",
     data_license: DataLicense = "",
     datasets: Datasets = None,
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="Open a pull request for the main branch, and leave the branch alone.")
+    ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
     """Put an image tokenizer, a dataset of codes or a bundle on the Hub, with a card.
@@ -85,5 +88,5 @@ def main(
     """
     found = find_out(folder.expanduser(), tokenizer)
     facts = CardFacts(license_, data_license, datasets or ())
-    pushed = found.push(repo, private=private, revision=revision, tag=tag, facts=facts)
+    pushed = found.push(repo, private=private, revision=revision, tag=tag, create_pr=create_pr, facts=facts)
     print_result({"pushed": found.kind, **asdict(pushed)}, json_output)

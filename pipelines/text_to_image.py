@@ -94,6 +94,8 @@ class TextToImagePipeline(BundlePipeline):
         device: str | None = None,
         revision: str | None = None,
         backend: str | CompletionServer | None = None,
+        *,
+        token: str | None = None,
     ) -> TextToImagePipeline:
         """Loads a bundle onto a device.
 
@@ -102,11 +104,12 @@ class TextToImagePipeline(BundlePipeline):
             device: by default a GPU if there is one.
             revision: branch, tag or commit on the Hub; the main branch unless told.
             backend: see the class.
+            token: of an account that may read it on the Hub; by default that of the login.
 
         Raises:
             InputError: see `Bundle.from_pretrained`, or a backend's URL that is none.
         """
-        return cls(super().from_pretrained(bundle, device, revision).bundle, backend)
+        return cls(super().from_pretrained(bundle, device, revision, token=token).bundle, backend)
 
     def __call__(
         self,

@@ -44,8 +44,18 @@ def test_refusals_name_the_way_to_log_in(status):
 
 
 def test_other_answers_say_what_the_hub_says():
-    assert line(answer(errors.HfHubHTTPError, 503, "busy")) == "the Hub answers for model a/b: busy (status 503)"
-    assert "503 Client Error." in line(answer(errors.HfHubHTTPError, 503))
+    assert line(answer(errors.HfHubHTTPError, 409, "no")) == "the Hub answers for model a/b: no (status 409)"
+    assert "409 Client Error." in line(answer(errors.HfHubHTTPError, 409))
+
+
+def test_trouble_on_the_hub_s_side_passes():
+    wanted = "the Hub answers for model a/b: busy (status 503); try again later, what has arrived stays there"
+    assert line(answer(errors.HfHubHTTPError, 503, "busy")) == wanted
+
+
+def test_a_branch_that_moved():
+    moved = answer(errors.HfHubHTTPError, 412, "A commit has happened since. Please refresh and try again.")
+    assert line(moved).startswith("model a/b has changed while this push was made, so it was refused: see what came in")
 
 
 def test_names_that_cannot_be():

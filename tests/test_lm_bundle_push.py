@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from hub_server import HubServer
-from tiny_chain import bundle, bundle_folder, prior, tokenizer_folder
+from tiny_chain import bundle, bundle_folder, codes_folder, prior, tokenizer_folder
 from tiny_hub import ERRORS, Client, files_of
 
 from pictogram.hub.errors import InputError
@@ -28,7 +28,7 @@ WORDS = ["red apple", "日本の旗", ""]
 PUSH = (
     ERRORS
     + """
-from pictogram import Bundle, push_bundle, push_image_tokenizer
+from pictogram import Bundle, push_bundle, push_codes, push_image_tokenizer
 from pictogram.hub.repository import push_folder
 
 folders = given["folders"]
@@ -36,9 +36,12 @@ answer["first"] = push_bundle(folders["trained"], "alice/bundle", tag="v1").comm
 answer["same"] = push_bundle(folders["trained"], "alice/bundle", tag="v1").commit
 answer["second"] = push_bundle(folders["sharded"], "alice/bundle", message="Shards").commit
 answer["branch"] = push_bundle(folders["trained"], "alice/bundle", revision="draft").commit
+proposed = push_bundle(folders["trained"], "alice/bundle", create_pr=True)
+answer["proposed"] = [proposed.commit, proposed.url, proposed.revision]
 pushed = Bundle.from_pretrained(folders["sharded"]).push_to_hub("alice/hand", private=True)
 answer["hand"] = [pushed.repo_id, pushed.repo_type, pushed.commit]
 answer["tokenizer"] = push_image_tokenizer(folders["tokenizer"], "alice/tokenizer").commit
+push_codes(folders["codes"], "alice/codes")
 from pictogram.lm.bundle import holds_bundle
 names = ["alice/bundle", "alice/tokenizer", folders["trained"], folders["tokenizer"]]
 answer["holds"] = [holds_bundle(name) for name in names]
@@ -95,14 +98,24 @@ describe = ImageToTextPipeline.from_pretrained("alice/bundle", device="cpu", rev
 answer["captions"] = describe(given["picture"], max_new_tokens=4).captions
 for example in given["cards"]:
     exec(compile(example, "card", "exec"), {})
+guide = {"my_token": os.environ["HF_TOKEN"]}
+for example in given["guide"]:
+    exec(compile(example, "docs/hub.md", "exec"), guide)
+answer["guide"] = [guide["pushed"].revision, guide["proposed"].revision, len(guide["stream"])]
 answer["errors"] = {
     "revision": error_of(Bundle.from_pretrained, "alice/bundle", "v9"),
     "commit": error_of(TextToImagePipeline.from_pretrained, "alice/bundle", revision="0" * 40),
     "missing": error_of(Bundle.from_pretrained, "alice/nothing"),
     "swapped": error_of(Bundle.from_pretrained, "alice/swapped"),
 }
-os.environ.pop("HF_TOKEN")
+token = os.environ.pop("HF_TOKEN")
 answer["errors"]["private"] = error_of(Bundle.from_pretrained, "alice/command")
+answer["errors"]["private pipeline"] = error_of(ImageToTextPipeline.from_pretrained, "alice/command")
+answer["private"] = [
+    Bundle.from_pretrained("alice/command", token=token).revision,
+    ImageToTextPipeline.from_pretrained("alice/command", token=token).bundle.revision,
+    TextToImagePipeline.from_pretrained("alice/command", token=token).bundle.revision,
+]
 """
 )
 
@@ -127,7 +140,8 @@ class Chain:
 
     @property
     def revisions(self) -> dict[str, str | None]:
-        return {"tag": "v1", "commit": self.pushed["first"], "main": None, "branch": "draft"}
+        named = {"tag": "v1", "commit": self.pushed["first"], "main": None, "branch": "draft"}
+        return named | {"pull request": "refs/pr/1"}
 
 
 @pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["lfs", "xet"])
@@ -135,11 +149,12 @@ def chain(request, tmp_path_factory):
     """Pushed by one process and read by another, which shares nothing with it."""
     home = tmp_path_factory.mktemp("hub")
     folders = {"trained": trained(home), "sharded": sharded(home), "swapped": swapped(home)}
-    folders["tokenizer"] = tokenizer_folder()
+    folders |= {"tokenizer": tokenizer_folder(), "codes": codes_folder()}
     with HubServer() as server:
         pusher, reader = (Client(server, home / name, xet=request.param) for name in ("pusher", "reader"))
         pushed = pusher.run(PUSH, folders={name: str(folder) for name, folder in folders.items()})
         found = Chain(server, folders, pushed, {}, reader)
+        shutil.copytree(tokenizer_folder(1), reader.home / "image-tokenizer")
         read = reader.run(
             STOCK + READ,
             prompt="<bos>red apple<image 2x2>",
@@ -147,9 +162,13 @@ def chain(request, tmp_path_factory):
             revisions=found.revisions,
             picture=str(folders["trained"] / "samples.png"),
             cards=python_in(files_of(server, "model:alice/bundle", "v1")["README.md"].decode()),
+            guide=[example.replace("owner/", "alice/") for example in python_in(GUIDE.read_text(encoding="utf-8"))],
         )
         yield replace(found, read=read)
         assert not server.errors
+
+
+GUIDE = Path(__file__).parents[1] / "docs" / "hub.md"
 
 
 def python_in(text: str) -> list[str]:
@@ -241,10 +260,24 @@ def test_a_bundle_comes_back_by_name_tag_commit_and_branch(chain):
     assert first != second
     commits = {"tag": "first", "commit": "first", "main": "second", "branch": "branch"}
     for name, found in chain.read["drawn"].items():
-        assert found[:2] == ["alice/bundle", chain.pushed[commits[name]]]
+        commit = chain.pushed["proposed"][0] if name == "pull request" else chain.pushed[commits[name]]
+        assert found[:2] == ["alice/bundle", commit]
         assert found[2:] == (second if name == "main" else first), name
     assert chain.read["hand"] == ["alice/hand", chain.pushed["hand"][2], *second]
     assert chain.pushed["hand"][:2] == ["alice/hand", "model"]
+
+
+def test_a_pull_request_leaves_the_main_branch(chain):
+    stored, (commit, url, revision) = chain.server.store.repos["model:alice/bundle"], chain.pushed["proposed"]
+    assert stored["branches"] | {"main": chain.pushed["second"], "refs/pr/1": commit} == stored["branches"]
+    assert (url, revision) == (f"{chain.server.endpoint}/alice/bundle/discussions/1", "refs/pr/1")
+    weights = {name for name in files_of(chain.server, "model:alice/bundle", "refs/pr/1") if name.startswith("model")}
+    assert weights == {"model.safetensors"}, "shards go with the pull request"
+
+
+def test_a_token_opens_what_is_private(chain):
+    head = chain.server.store.repos["model:alice/command"]["branches"]["main"]
+    assert chain.read["private"] == [head] * 3
 
 
 def test_every_pipeline_loads_by_name(chain):
@@ -267,6 +300,11 @@ def test_stock_transformers_load_it_without_pictogram(chain):
 
 def test_the_card_s_examples_ran(chain):
     assert (chain.reader.home / "picture.png").stat().st_size > 0
+
+
+def test_the_guide_s_examples_ran(chain):
+    head = chain.server.store.repos["model:alice/tokenizer"]["branches"]["refs/pr/1"]
+    assert chain.read["guide"] == ["refs/pr/1", head, 16]
 
 
 def test_what_is_no_bundle_stays_on_the_hub(chain):
@@ -292,6 +330,7 @@ def test_mistakes_are_one_line_that_says_what_to_do(chain):
         "commit": "model alice/bundle has no revision '0000",
         "missing": "no folder of that name is here, and there is no model alice/nothing on the Hub",
         "private": "there is no model alice/command on the Hub, or it is private: check the name, and log in",
+        "private pipeline": "there is no model alice/command on the Hub, or it is private: check the name, and log in",
     }.items():
         assert words in chain.read["errors"][name] and "\n" not in chain.read["errors"][name], name
 
@@ -300,7 +339,7 @@ def test_the_command_prints_one_document_and_no_bars(chain):
     printed, noise = chain.pushed["command"]
     head = chain.server.store.repos["model:alice/command"]["branches"]["main"]
     assert chain.server.store.repos["model:alice/command"]["private"]
-    found = {"repo_id": "alice/command", "repo_type": "model", "commit": head}
+    found = {"repo_id": "alice/command", "repo_type": "model", "commit": head, "revision": "main"}
     assert json.loads(printed) == {"pushed": "bundle", "url": f"{chain.server.endpoint}/alice/command"} | found
     assert noise == ""
 

@@ -55,18 +55,17 @@ def test_options_reach_the_push(kind, monkeypatch, capsys):
 
     monkeypatch.setattr(push, f"push_{kind.replace(' ', '_')}", record)
     facts = ("--license", "mit", "--data-license", "my own", "--dataset", "owner/a", "--dataset", "owner/b")
-    place = ("--repo", "owner/name", "--private", "--revision", "draft", "--tag", "v1")
-    run(monkeypatch, folder, *place, *facts, "--json")
+    options = ("--private", "--revision", "draft", "--tag", "v1", "--create-pr")
+    run(monkeypatch, folder, "--repo", "owner/name", *options, *facts, "--json")
     document = json.loads(capsys.readouterr().out)
     assert document["pushed"] == kind
     assert (document["repo_id"], document["commit"]) == ("owner/name", "1" * 40)
     told = {"facts": CardFacts("mit", "my own", ["owner/a", "owner/b"])}
-    options = {"private": True, "revision": "draft", "tag": "v1"} | told
-    options |= {"tokenizer": None} if kind == "codes" else {}
-    assert called == [((folder, "owner/name"), options)]
+    passed = {"private": True, "revision": "draft", "tag": "v1", "create_pr": True} | told
+    assert called == [((folder, "owner/name"), passed | ({"tokenizer": None} if kind == "codes" else {}))]
     run(monkeypatch, folder, "--repo", "owner/name")
     assert "url: https://hub/owner/name" in capsys.readouterr().out
-    assert called[1][1]["private"] is False
+    assert called[1][1]["private"] is called[1][1]["create_pr"] is False
 
 
 def test_mistakes_are_one_line(monkeypatch, capsys):
@@ -75,6 +74,12 @@ def test_mistakes_are_one_line(monkeypatch, capsys):
         ((bundle_folder(), "--repo", "owner/name"), "a push needs the token of an account"),
         ((codes_folder(), "--repo", "name"), "'name' cannot be a repository on the Hub"),
         ((codes_folder(), "--repo", "owner/name"), "a push needs the token of an account"),
+        ((tokenizer_folder(), "--repo", "owner/name", "--create-pr", "--tag", "v1"), "merge the pull request first"),
+        ((codes_folder(), "--repo", "owner/name", "--create-pr", "--tag", "v1"), "merge the pull request first"),
+        (
+            (bundle_folder(), "--repo", "owner/name", "--create-pr", "--revision", "x"),
+            "leave out either it or revision",
+        ),
     ]:
         run(monkeypatch, *arguments)
         captured = capsys.readouterr()

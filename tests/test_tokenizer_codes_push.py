@@ -33,6 +33,12 @@ answer["tokenizer"] = push_image_tokenizer(given["tokenizer"], "alice/tokenizer"
 answer["other"] = push_image_tokenizer(given["other"], "alice/other").commit
 answer["codes"] = push_codes(given["codes"], "alice/codes", tokenizer="alice/tokenizer", tag="v1").commit
 answer["fewer"] = push_codes(given["fewer"], "alice/codes", given["tokenizer"], message="Fewer").commit
+for name, pushed in {
+    "proposed tokenizer": push_image_tokenizer(given["other"], "alice/tokenizer", create_pr=True),
+    "proposed codes": push_codes(given["codes"], "alice/codes", create_pr=True),
+}.items():
+    answer[name] = [pushed.commit, pushed.url, pushed.revision]
+answer["secret tokenizer"] = push_image_tokenizer(given["tokenizer"], "alice/secret-tokenizer", private=True).commit
 
 import contextlib, io
 from pictogram import __main__ as cli
@@ -72,6 +78,8 @@ answer["by commit"] = read(revision=given["commit"])
 answer["newest"] = read()
 answer["manifest"] = [codes.manifest.tokenizer_id, codes.manifest.tokenizer_revision, codes.manifest.codes_fingerprint]
 answer["picture"] = codes.decode([3], loaded)[0].tobytes().hex()
+proposed = load_image_tokenizer("alice/tokenizer", revision="refs/pr/1")
+answer["proposed"] = [proposed.revision, proposed.codes_fingerprint, *read(revision="refs/pr/1")]
 
 stream = load_codes("alice/codes", tokenizer=loaded, revision="v1", streaming=True)
 answer["stream"] = [[row.key, row.captions, [level.tolist() for level in row.codes]] for row in stream]
@@ -87,6 +95,8 @@ answer["guide"] = [guide["codes"].revision, len(guide["pictures"]), len(guide["b
 token = os.environ.pop("HF_TOKEN")
 answer["errors"] = {
     "private": error_of(load_codes, "alice/secret"),
+    "private tokenizer": error_of(load_image_tokenizer, "alice/secret-tokenizer"),
+    "wrong token": error_of(load_codes, "alice/secret", token="hf_wrong"),
     "missing": error_of(load_codes, "alice/nothing"),
     "missing tokenizer": error_of(load_image_tokenizer, "alice/nothing"),
     "revision": error_of(load_codes, "alice/codes", revision="v9"),
@@ -94,8 +104,15 @@ answer["errors"] = {
     "tokenizer's revision": error_of(load_image_tokenizer, "alice/tokenizer", "v9"),
     "split": error_of(load_codes, "alice/codes", "test"),
 }
+streamed = load_codes("alice/secret", streaming=True, token=token)
+answer["private"] = {
+    "tokenizer": load_image_tokenizer("alice/secret-tokenizer", token=token).codes_fingerprint,
+    "codes": load_codes("alice/secret", token=token).keys,
+    "streamed": [row.key for row in streamed],
+    "spelled": repr(streamed),
+}
 os.environ["HF_TOKEN"] = token
-answer["private"] = len(load_codes("alice/secret"))
+answer["logged in"] = len(load_codes("alice/secret"))
 """
 )
 
@@ -240,7 +257,7 @@ def test_the_command_prints_one_document_and_no_bars(chain):
     printed, noise = chain.pushed["command"]
     head = chain.server.store.repos["dataset:alice/secret"]["branches"]["main"]
     url = f"{chain.server.endpoint}/datasets/alice/secret"
-    found = {"repo_id": "alice/secret", "repo_type": "dataset", "commit": head, "url": url}
+    found = {"repo_id": "alice/secret", "repo_type": "dataset", "commit": head, "url": url, "revision": "main"}
     assert json.loads(printed) == {"pushed": "codes"} | found
     assert noise == ""
 
@@ -264,10 +281,11 @@ def test_another_tokenizer_is_refused_before_any_shard_comes(chain):
 
 
 def test_mistakes_are_one_line_that_says_what_to_do(chain):
-    assert chain.read["private"] == 16
     errors = chain.read["errors"]
     for name, words in {
         "private": "there is no dataset alice/secret on the Hub, or it is private: check the name, and log in",
+        "private tokenizer": "there is no model alice/secret-tokenizer on the Hub, or it is private: check the name",
+        "wrong token": "Invalid credentials",
         "missing": "no folder of that name is here, and there is no dataset alice/nothing on the Hub",
         "missing tokenizer": "there is no model alice/nothing on the Hub",
         "revision": "dataset alice/codes has no revision 'v9': expected a branch, a tag or a commit",
@@ -276,6 +294,30 @@ def test_mistakes_are_one_line_that_says_what_to_do(chain):
         "split": "alice/codes has no split 'test'; it has: train",
     }.items():
         assert words in errors[name] and "\n" not in errors[name], name
+
+
+def test_pull_requests_are_read_by_their_revision(chain):
+    for kind, name, address in (("model", "tokenizer", ""), ("dataset", "codes", "datasets/")):
+        commit, url, revision = chain.pushed[f"proposed {name}"]
+        stored = chain.server.store.repos[f"{kind}:alice/{name}"]
+        assert (commit, revision) == (stored["branches"]["refs/pr/1"], "refs/pr/1")
+        assert url == f"{chain.server.endpoint}/{address}alice/{name}/discussions/1"
+    assert chain.server.store.repos[CODES]["branches"]["main"] == chain.pushed["fewer"], "as it was"
+    other, dataset = load_image_tokenizer(tokenizer_folder(1)), load_codes(codes_folder())
+    assert chain.read["proposed"] == [
+        chain.pushed["proposed tokenizer"][0], other.codes_fingerprint,
+        chain.pushed["proposed codes"][0], dataset.keys, all_codes(),
+    ]  # fmt: skip
+    shards = {name for name in files_of(chain.server, CODES, "refs/pr/1") if name.startswith("data/")}
+    assert shards == {f"data/train-0000{index}-of-00002.parquet" for index in range(2)}
+
+
+def test_a_token_opens_what_is_private(chain):
+    here, keys = load_image_tokenizer(tokenizer_folder()), load_codes(codes_folder()).keys
+    private = chain.read["private"]
+    assert (private["tokenizer"], private["codes"]) == (here.codes_fingerprint, keys)
+    assert private["streamed"] == keys and chain.read["logged in"] == 16
+    assert "hf_alice" not in private["spelled"], "a token is not for logs"
 
 
 def test_the_guide_s_examples_run(chain):

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,15 @@ class Client:
         self, command: list[str], token: str | None = "hf_alice", offline: bool = False
     ) -> subprocess.CompletedProcess[str]:
         """Runs any command."""
+        environment = self._environment(token, offline)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=self.home)
+
+    def start(self, command: list[str], token: str | None = "hf_alice") -> subprocess.Popen[bytes]:
+        """Starts any command, whose words are lost, and does not wait for it."""
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return subprocess.Popen(command, env=self._environment(token, False), cwd=self.home, **quiet)
+
+    def _environment(self, token: str | None, offline: bool) -> dict[str, str]:
         settings = {
             "HF_ENDPOINT": self.server.endpoint,
             "HF_HOME": str(self.home),
@@ -53,8 +64,7 @@ class Client:
         }
         # The tests' own folder is theirs alone: a file called like a repository would win over it.
         self.home.mkdir(exist_ok=True)
-        environment = os.environ | settings
-        return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=self.home)
+        return os.environ | settings
 
 
 def files_of(server: HubServer, repository: str, revision: str = "main") -> dict[str, bytes]:
@@ -62,3 +72,52 @@ def files_of(server: HubServer, repository: str, revision: str = "main") -> dict
     stored = server.store.repos[repository]
     files = stored["commits"][server.store.resolve(stored, revision)]["files"]
     return {name: Path(server.store.cas(file["sha256"])).read_bytes() for name, file in files.items()}
+
+
+def before(server: HubServer, method: str, path: str, act: Callable[[Any], None]) -> None:
+    """From the next connection on, `act` is called with the handler of every request that fits, before it is answered.
+
+    It may wait, change what the server has stored, or raise `ConnectionResetError` to drop the connection.
+    """
+
+    class Acting(server.httpd.RequestHandlerClass):  # pyright: ignore[reportUntypedBaseClass]
+        def check_fault(self):
+            if self.command == method and re.search(path, self.route):
+                act(self)
+            super().check_fault()
+
+    server.httpd.RequestHandlerClass = Acting
+
+
+def cut_downloads(server: HubServer, path: str, after_bytes: int, times: int) -> list[str]:
+    """The next so many answers end after so many bytes of content; returns the list that will name their paths."""
+    cut: list[str] = []
+
+    def act(handler: Any) -> None:
+        if len(cut) < times:
+            cut.append(handler.route)
+            handler.wfile = _CutOff(handler.wfile, after_bytes)
+
+    before(server, "GET", path, act)
+    return cut
+
+
+class _CutOff:
+    """A connection that breaks after so many bytes of content."""
+
+    def __init__(self, file: Any, left: int):
+        self.file, self.left, self.in_content = file, left, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def write(self, data: bytes) -> int:
+        if not self.in_content:  # the headers come in one piece
+            self.in_content = True
+            return self.file.write(data)
+        self.file.write(data[: self.left])
+        self.left -= len(data)
+        if self.left < 0:
+            self.file.flush()
+            raise ConnectionResetError
+        return len(data)

@@ -176,6 +176,7 @@ def load_codes(
     processor: ImageTokenizerImageProcessorPil | None = None,
     *,
     revision: str | None = None,
+    token: str | None = None,
     streaming: Literal[False] = False,
 ) -> CodesDataset: ...
 
@@ -189,6 +190,7 @@ def load_codes(
     processor: ImageTokenizerImageProcessorPil | None = None,
     *,
     revision: str | None = None,
+    token: str | None = None,
     streaming: Literal[True],
 ) -> CodesStream: ...
 
@@ -201,6 +203,7 @@ def load_codes(
     processor: ImageTokenizerImageProcessorPil | None = None,
     *,
     revision: str | None = None,
+    token: str | None = None,
     streaming: bool = False,
 ) -> CodesDataset | CodesStream:
     """Opens a dataset of codes from a finished folder or from the Hub.
@@ -216,6 +219,7 @@ def load_codes(
         processor: the model's image processor, part of its fingerprint; by default read from where `tokenizer` was
             loaded from.
         revision: branch, tag or commit on the Hub; the main branch unless told.
+        token: of an account that may read it; by default that of the login.
         streaming: leave the shards where they are and read them from first to last. Manifest and fingerprint are
             checked now, each shard when its turn comes.
 
@@ -223,7 +227,7 @@ def load_codes(
         InputError: manifest, split or shard missing, shard damaged, counts that disagree, or another tokenizer's codes;
             or the Hub does not give it, see `hub.client_errors`.
     """
-    location = find_codes(path, revision)
+    location = find_codes(path, revision, token=token)
     if tokenizer is not None:
         check_codes(location.name, location.manifest, with_processor(tokenizer, processor))
     if codes_fingerprint is not None:

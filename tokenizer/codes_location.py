@@ -6,7 +6,7 @@ The manifest comes first and alone. Whatever it rules out, such as another token
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,12 +32,14 @@ class CodesLocation:
         folder: with the manifest; of a dataset on the Hub, a folder in the client's cache.
         revision: commit of the Hub's repository; None for a folder.
         manifest: how the codes were made.
+        token: of an account that may read them on the Hub; None is that of the login.
     """
 
     name: str
     folder: Path
     revision: str | None
     manifest: CodesManifest
+    token: str | None = field(default=None, repr=False)
 
     def split(self, split: str) -> SplitManifest:
         """What the manifest says of a split.
@@ -66,7 +68,9 @@ class CodesLocation:
         paths = self.split(split).shard_paths(self.folder, split)
         if self.revision is not None:
             names = [path.relative_to(self.folder).as_posix() for path in paths]
-            download_folder(self.name, repo_type="dataset", revision=self.revision, allow_patterns=names)
+            download_folder(
+                self.name, repo_type="dataset", revision=self.revision, allow_patterns=names, token=self.token
+            )
             self._check_upload(names)
         footers = [read_footer(path) for path in paths]
         for path, footer in zip(paths, footers, strict=True):
@@ -86,7 +90,7 @@ class CodesLocation:
             self.check_footer(path, footer)
             return OpenShard(open(path, "rb"), footer)
         name = path.relative_to(self.folder).as_posix()
-        file = open_file(self.name, name, repo_type="dataset", revision=self.revision)
+        file = open_file(self.name, name, repo_type="dataset", revision=self.revision, token=self.token)
         try:
             footer = read_footer(file)
         except DamagedShard:
@@ -109,23 +113,26 @@ class CodesLocation:
             raise InputError(f"{self.name} lacks {missing[0]}, which its manifest names: its upload has not finished")
 
 
-def find_codes(path: str | os.PathLike[str], revision: str | None = None) -> CodesLocation:
+def find_codes(path: str | os.PathLike[str], revision: str | None = None, *, token: str | None = None) -> CodesLocation:
     """Finds a dataset of codes and reads its manifest, nothing else.
 
     Args:
         path: a finished folder of codes, or "owner/name" of a dataset on the Hub. A folder of that name wins; whatever
             else looks like a path is never asked for on the Hub.
         revision: branch, tag or commit on the Hub; the main branch unless told.
+        token: of an account that may read it; by default that of the login.
 
     Raises:
         InputError: there is no such folder or dataset, or it has no manifest that can be read.
     """
     name = os.fspath(path)
     if is_hub_name(path):
-        found = download_folder(name, repo_type="dataset", revision=revision, allow_patterns=[MANIFEST_NAME])
+        found = download_folder(
+            name, repo_type="dataset", revision=revision, allow_patterns=[MANIFEST_NAME], token=token
+        )
         if not (found.folder / MANIFEST_NAME).is_file():
             raise InputError(f"{name} has no {MANIFEST_NAME}: not a dataset of codes, or its upload has not finished")
-        return CodesLocation(name, found.folder, found.commit, CodesManifest.load(found.folder))
+        return CodesLocation(name, found.folder, found.commit, CodesManifest.load(found.folder), token)
     if revision is not None:
         raise InputError(f"a revision, {revision!r}, needs a name on the Hub, owner/name; got the folder {name}")
     folder = Path(name).expanduser()

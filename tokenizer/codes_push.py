@@ -28,6 +28,7 @@ def push_codes(
     revision: str | None = None,
     tag: str | None = None,
     facts: CardFacts | None = None,
+    create_pr: bool = False,
     message: str = "Upload codes",
     token: str | None = None,
 ) -> PushedRepository:
@@ -46,6 +47,7 @@ def push_codes(
         revision: branch to push to; the main one unless told.
         tag: name for the commit.
         facts: license of the dataset, and datasets that it was made from, for the card.
+        create_pr: open a pull request for the main branch instead; the result has its address and its revision.
         message: title of the commit.
         token: of the account; by default that of the login.
 
@@ -56,9 +58,9 @@ def push_codes(
     Example:
         push_codes("codes", "owner/name", tokenizer="owner/tokenizer", tag="v1")
     """
-    check_may_push(repo_id, token)
+    check_may_push(repo_id, token, create_pr=create_pr, revision=revision, tag=tag)
     location = _whole(Path(folder).expanduser())
-    loaded = _tokenizer(location, tokenizer)
+    loaded = _tokenizer(location, tokenizer, token)
     manifest = _public(location.manifest, loaded)
     with staging_folder() as staging:
         shards = [shard for split in manifest.splits for shard in location.shards(split)]
@@ -78,10 +80,11 @@ def push_codes(
             private=private,
             revision=revision,
             tag=tag,
+            create_pr=create_pr,
             message=message,
             token=token,
             allow_patterns=[*names, MANIFEST_NAME, CARD_NAME, PICTURE_NAME],
-            delete_patterns=sorted(_shards_there(repo_id, revision, token) - set(names)),
+            delete_patterns=lambda base: sorted(_shards_there(repo_id, base, token) - set(names)),
         )
 
 
@@ -97,18 +100,19 @@ def _whole(folder: Path) -> CodesLocation:
 
 
 def _tokenizer(
-    location: CodesLocation, tokenizer: LoadedImageTokenizer | str | os.PathLike[str] | None
+    location: CodesLocation, tokenizer: LoadedImageTokenizer | str | os.PathLike[str] | None, token: str | None
 ) -> LoadedImageTokenizer | None:
     """The one given, which must be right, or the one that the manifest names, if it is to be had and still the same."""
     manifest = location.manifest
     if tokenizer is not None:
-        loaded = tokenizer if isinstance(tokenizer, LoadedImageTokenizer) else load_image_tokenizer(tokenizer)
-        location.check_fingerprint(loaded.codes_fingerprint)
-        return loaded
+        if not isinstance(tokenizer, LoadedImageTokenizer):
+            tokenizer = load_image_tokenizer(tokenizer, token=token)
+        location.check_fingerprint(tokenizer.codes_fingerprint)
+        return tokenizer
     if manifest.tokenizer_id is None:
         return None
     try:
-        loaded = load_image_tokenizer(manifest.tokenizer_id, manifest.tokenizer_revision)
+        loaded = load_image_tokenizer(manifest.tokenizer_id, manifest.tokenizer_revision, token=token)
     except InputError:
         return None
     return loaded if loaded.codes_fingerprint == manifest.codes_fingerprint else None
@@ -123,16 +127,12 @@ def _public(manifest: CodesManifest, loaded: LoadedImageTokenizer | None) -> Cod
     return replace(manifest, tokenizer_id=None)
 
 
-def _shards_there(repo_id: str, revision: str | None, token: str | None) -> set[str]:
+def _shards_there(repo_id: str, commit: str, token: str | None) -> set[str]:
     """Names of the shards that an earlier push left, by its manifest: other files there are none of ours."""
-    for place in dict.fromkeys((revision, None)):  # a new branch starts as a copy of the main one
-        try:
-            found = download_folder(
-                repo_id, repo_type="dataset", revision=place, allow_patterns=[MANIFEST_NAME], token=token
-            )
-            manifest = CodesManifest.load(found.folder)
-        except InputError:
-            continue
-        paths = [path for name, split in manifest.splits.items() for path in split.shard_paths(found.folder, name)]
-        return {path.relative_to(found.folder).as_posix() for path in paths}
-    return set()
+    found = download_folder(repo_id, repo_type="dataset", revision=commit, allow_patterns=[MANIFEST_NAME], token=token)
+    try:
+        manifest = CodesManifest.load(found.folder)
+    except InputError:  # nothing there yet, or nothing that tells
+        return set()
+    paths = [path for name, split in manifest.splits.items() for path in split.shard_paths(found.folder, name)]
+    return {path.relative_to(found.folder).as_posix() for path in paths}

@@ -60,13 +60,16 @@ class LoadedImageTokenizer:
         return fingerprint({}, self.fingerprints)
 
 
-def load_image_tokenizer(name_or_path: str | os.PathLike[str], revision: str | None = None) -> LoadedImageTokenizer:
+def load_image_tokenizer(
+    name_or_path: str | os.PathLike[str], revision: str | None = None, *, token: str | None = None
+) -> LoadedImageTokenizer:
     """Loads both from a folder that `train-tokenizer`, `import-tokenizer` or `save_pretrained` wrote, or from the Hub.
 
     Args:
         name_or_path: a folder, "owner/name" of a model repository on the Hub, or the name of a shipped bundle, see
             `hub.shipped`. A folder of that name wins; whatever else looks like a path is never asked for on the Hub.
         revision: branch, tag or commit on the Hub; the main branch unless told.
+        token: of an account that may read it; by default that of the login.
 
     Raises:
         InputError: a file is missing or damaged, a revision is given for a folder, or the Hub does not give it, see
@@ -74,7 +77,7 @@ def load_image_tokenizer(name_or_path: str | os.PathLike[str], revision: str | N
     """
     name = os.fspath(name_or_path)
     if is_hub_name(name_or_path):
-        downloaded = download_folder(name, repo_type="model", revision=revision, allow_patterns=_PATTERNS)
+        downloaded = download_folder(name, repo_type="model", revision=revision, allow_patterns=_PATTERNS, token=token)
         return _load(downloaded.folder, name, downloaded.commit)
     if revision is not None:
         raise InputError(f"a revision, {revision!r}, needs a name on the Hub, owner/name; got the folder {name}")

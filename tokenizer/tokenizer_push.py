@@ -24,6 +24,7 @@ def push_image_tokenizer(
     revision: str | None = None,
     tag: str | None = None,
     facts: CardFacts | None = None,
+    create_pr: bool = False,
     message: str = "Upload image tokenizer",
     token: str | None = None,
 ) -> PushedRepository:
@@ -41,6 +42,7 @@ def push_image_tokenizer(
         revision: branch to push to; the main one unless told.
         tag: name for the commit.
         facts: licenses and datasets for the card, over those of a card that lies there.
+        create_pr: open a pull request for the main branch instead; the result has its address and its revision.
         message: title of the commit.
         token: of the account; by default that of the login.
 
@@ -51,7 +53,7 @@ def push_image_tokenizer(
     Example:
         push_image_tokenizer("image-tokenizer", "owner/name", tag="v1")
     """
-    check_may_push(repo_id, token)
+    check_may_push(repo_id, token, create_pr=create_pr, revision=revision, tag=tag)
     with staging_folder() as staging:
         if isinstance(tokenizer, LoadedImageTokenizer):
             tokenizer.model.save_pretrained(staging)
@@ -66,6 +68,7 @@ def push_image_tokenizer(
             private=private,
             revision=revision,
             tag=tag,
+            create_pr=create_pr,
             message=message,
             token=token,
             allow_patterns=[*TOKENIZER_FILES, PROVENANCE_NAME, CARD_NAME, PICTURE_NAME],
