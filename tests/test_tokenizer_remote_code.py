@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from stock_python import StockPython
 from tiny_adapters import adapted
 from tiny_chain import tokenizer_folder
+from tiny_evaluations import provenance
 from tiny_hub import Client, files_of
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 from transformers.dynamic_module_utils import get_imports, get_relative_import_files
@@ -335,7 +336,9 @@ def test_the_folder_that_it_is_made_from_stays_as_it_is(tmp_path):
     assert decoder_fingerprint(there.model) == decoder_fingerprint(here.model)
     with pytest.raises(InputError, match="is the tokenizer's own folder, which stays as it is"):
         export_remote_code(tmp_path / "new" / "coded", tmp_path / "new" / "." / "coded")
-    assert export_remote_code(there, tmp_path / "third") == names
+    known = replace(there, provenance=provenance(there))
+    assert export_remote_code(known, tmp_path / "third") == names
+    assert load_image_tokenizer(tmp_path / "third").provenance == known.provenance
 
 
 def test_the_code_is_all_there_and_needs_little(tmp_path):
