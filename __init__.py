@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .tokenizer.import_tokenizer import import_tokenizer as import_tokenizer
     from .tokenizer.loading import load_image_tokenizer as load_image_tokenizer
     from .tokenizer.model import ImageTokenizer as ImageTokenizer
+    from .tokenizer.remote_code import export_remote_code as export_remote_code
     from .tokenizer.tokenizer_push import push_image_tokenizer as push_image_tokenizer
 
 _HOME = {
@@ -54,6 +55,7 @@ _HOME = {
     "import_tokenizer": "tokenizer.import_tokenizer",
     "load_image_tokenizer": "tokenizer.loading",
     "ImageTokenizer": "tokenizer.model",
+    "export_remote_code": "tokenizer.remote_code",
     "push_image_tokenizer": "tokenizer.tokenizer_push",
 }
 

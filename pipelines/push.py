@@ -40,27 +40,35 @@ class FoundFolder:
     push: Callable[..., PushedRepository]
 
 
-def find_out(folder: Path, tokenizer: str | None = None) -> FoundFolder:
+def find_out(folder: Path, tokenizer: str | None = None, remote_code: bool = False) -> FoundFolder:
     """Tells a folder by its files.
 
     Args:
         folder: anything.
         tokenizer: of the codes, if it holds codes.
+        remote_code: send code along, if it holds an image tokenizer.
 
     Raises:
-        InputError: it holds nothing that pictogram made, or a tokenizer is given for something else than codes.
+        InputError: it holds nothing that pictogram made, a tokenizer is given for something else than codes, or code is
+            wanted for something else than an image tokenizer.
     """
+    if remote_code and not _is_image_tokenizer(folder):
+        raise InputError(f"--remote-code goes with the folder of an image tokenizer; {folder} is none")
     if (folder / MANIFEST_NAME).is_file():
         return FoundFolder("codes", partial(push_codes, folder, tokenizer=tokenizer))
     if tokenizer is not None:
         raise InputError(f"--tokenizer goes with a folder of codes; {folder} has no {MANIFEST_NAME}")
     if (folder / VOCABULARY_FILE).is_file():
         return FoundFolder("bundle", partial(push_bundle, folder))
-    config = folder / "config.json"
-    if config.is_file() and read_json_object(config).get("model_type") in _TOKENIZER_TYPES:
-        return FoundFolder("image tokenizer", partial(push_image_tokenizer, folder))
+    if _is_image_tokenizer(folder):
+        return FoundFolder("image tokenizer", partial(push_image_tokenizer, folder, remote_code=remote_code))
     what = "holds no image tokenizer, finished codes or bundle" if folder.is_dir() else "is not a folder"
     raise InputError(f"{folder} {what}; expected what train-tokenizer, import-tokenizer, tokenize or train-lm made")
+
+
+def _is_image_tokenizer(folder: Path) -> bool:
+    config = folder / "config.json"
+    return config.is_file() and read_json_object(config).get("model_type") in _TOKENIZER_TYPES
 
 
 def main(
@@ -72,6 +80,14 @@ def main(
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     revision: Annotated[str | None, typer.Option(help="Branch to push to; made if missing.")] = None,
     tag: Annotated[str | None, typer.Option(help="Name for the commit, such as v1.")] = None,
+    remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--remote-code",
+            help="Of an image tokenizer: send its code along, so that transformers opens it without pictogram by "
+            "trust_remote_code=True.",
+        ),
+    ] = False,
     license_: License = "",
     data_license: DataLicense = "",
     datasets: Datasets = None,
@@ -86,7 +102,7 @@ def main(
 
     Example: pictogram push image-tokenizer --repo owner/name --tag v1
     """
-    found = find_out(folder.expanduser(), tokenizer)
+    found = find_out(folder.expanduser(), tokenizer, remote_code)
     facts = CardFacts(license_, data_license, datasets or ())
     pushed = found.push(repo, private=private, revision=revision, tag=tag, create_pr=create_pr, facts=facts)
     print_result({"pushed": found.kind, **asdict(pushed)}, json_output)

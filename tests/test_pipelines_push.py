@@ -35,6 +35,9 @@ def test_what_cannot_be_pushed(tmp_path):
     for folder in (tokenizer_folder(), bundle_folder()):
         with pytest.raises(InputError, match="--tokenizer goes with a folder of codes"):
             find_out(folder, "owner/tokenizer")
+    for folder in (bundle_folder(), codes_folder(), tmp_path / "nowhere"):
+        with pytest.raises(InputError, match=r"--remote-code goes with the folder of an image tokenizer; .* is none"):
+            find_out(folder, remote_code=True)
 
 
 def run(monkeypatch, *arguments: object) -> None:
@@ -60,12 +63,28 @@ def test_options_reach_the_push(kind, monkeypatch, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["pushed"] == kind
     assert (document["repo_id"], document["commit"]) == ("owner/name", "1" * 40)
+    own = {"codes": {"tokenizer": None}, "image tokenizer": {"remote_code": False}, "bundle": {}}[kind]
     told = {"facts": CardFacts("mit", "my own", ["owner/a", "owner/b"])}
     passed = {"private": True, "revision": "draft", "tag": "v1", "create_pr": True} | told
-    assert called == [((folder, "owner/name"), passed | ({"tokenizer": None} if kind == "codes" else {}))]
+    assert called == [((folder, "owner/name"), passed | own)]
     run(monkeypatch, folder, "--repo", "owner/name")
     assert "url: https://hub/owner/name" in capsys.readouterr().out
     assert called[1][1]["private"] is called[1][1]["create_pr"] is False
+
+
+def test_code_is_sent_along_if_it_is_wanted(monkeypatch, capsys):
+    wanted = []
+
+    def record(folder, repo_id, *, remote_code, **options):
+        wanted.append(remote_code)
+        return PushedRepository(repo_id, "model", "1" * 40, "https://hub/owner/name")
+
+    monkeypatch.setattr(push, "push_image_tokenizer", record)
+    run(monkeypatch, tokenizer_folder(), "--repo", "owner/name", "--remote-code")
+    assert wanted == [True]
+    run(monkeypatch, bundle_folder(), "--repo", "owner/name", "--remote-code")
+    assert "--remote-code goes with the folder of an image tokenizer" in capsys.readouterr().err
+    assert wanted == [True]
 
 
 def test_mistakes_are_one_line(monkeypatch, capsys):

@@ -72,6 +72,16 @@ def test_figures_limits_and_what_the_hub_lists(loaded, tmp_path):
     assert entry["name"] == "name" and entry["results"][0]["metrics"][0]["value"] == 21.456
 
 
+def test_code_that_goes_along(loaded):
+    """That the example runs is in tests/test_tokenizer_remote_code.py."""
+    plain, card = tokenizer_card(loaded, "owner/name"), tokenizer_card(loaded, "owner/name", remote_code=True)
+    assert metadata(card) == metadata(plain) | {"tags": ["pictogram", "image-tokenizer", "custom_code"]}
+    start, end = card.index("\nWithout pictogram, torch, pillow and `transformers"), card.index("\n## Fingerprints")
+    assert (card[:start] + card[end:]).split("---\n", 2)[2] == plain.split("---\n", 2)[2]
+    assert card[start:end].count('from_pretrained("owner/name", trust_remote_code=True)') == 2
+    assert "trust_remote_code" not in plain
+
+
 def test_how_it_was_made(loaded):
     trained = replace(loaded, provenance=provenance(loaded))
     section = tokenizer_card(trained, "owner/name").split("## Training")[1]

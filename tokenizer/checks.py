@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
 from ..hub.errors import InputError
-from .interface import ImageCodes
-
-if TYPE_CHECKING:
-    from .adapter_config import AdaptedTokenizerConfig
-    from .config import ImageTokenizerConfig
-
-    Config = ImageTokenizerConfig | AdaptedTokenizerConfig
+from .interface import ImageCodes, TokenizerConfig
 
 
-def check_pixels(pixel_values: torch.Tensor, config: Config) -> None:
+def check_pixels(pixel_values: torch.Tensor, config: TokenizerConfig) -> None:
     """Checks (B, C, H, W) float pixels.
 
     Raises:
@@ -34,7 +27,7 @@ def check_pixels(pixel_values: torch.Tensor, config: Config) -> None:
         raise InputError("pixel_values must be finite, got NaN or infinity")
 
 
-def complete_codes(codes: Sequence[torch.Tensor], used: int, config: Config) -> ImageCodes:
+def complete_codes(codes: Sequence[torch.Tensor], used: int, config: TokenizerConfig) -> ImageCodes:
     """Checks the first `used` levels and fills the others, whose values have no effect, with zeros.
 
     Args:
@@ -64,7 +57,7 @@ def complete_codes(codes: Sequence[torch.Tensor], used: int, config: Config) -> 
     return (*kept, *(kept[0].new_zeros(len(kept[0]), *grid) for grid in grids[used:]))
 
 
-def _grids_of(codes: Sequence[torch.Tensor], config: Config) -> tuple[tuple[int, int], ...]:
+def _grids_of(codes: Sequence[torch.Tensor], config: TokenizerConfig) -> tuple[tuple[int, int], ...]:
     """Grids of all levels, from the first spatial one given; the whole-image code alone means the training size."""
     first = int(config.has_image_level)
     if len(codes) <= first:

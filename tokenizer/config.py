@@ -89,6 +89,8 @@ class ImageTokenizerConfig(PreTrainedConfig):
     ancestors: list[dict[str, Any]] | None = None
 
     def __post_init__(self, **kwargs):
+        if self._auto_class is None:  # not a copy of this code that transformers opened: the copy's place is no setting
+            kwargs.pop("auto_map", None)
         self.strides = list(self.strides)
         self.codebook_sizes = list(self.codebook_sizes)
         if self.prefix_weights is None:
@@ -97,6 +99,14 @@ class ImageTokenizerConfig(PreTrainedConfig):
         self.ancestors = list(self.ancestors or [])
         self.validate_architecture()  # `strict` calls it again, but wraps its error in one that is no InputError
         super().__post_init__(**kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Settings as JSON. Each Auto class names one class of code that goes along, as transformers reads it."""
+        settings = super().to_dict()
+        # `save_pretrained` of transformers takes a "Tokenizer" for one of texts, and names a slow and a fast class.
+        for auto_class, named in settings.get("auto_map", {}).items():
+            settings["auto_map"][auto_class] = named if isinstance(named, str) else named[0]
+        return settings
 
     def validate_architecture(self):
         """Checks that levels, strides and weights fit together."""

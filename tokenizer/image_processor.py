@@ -67,6 +67,8 @@ class ImageTokenizerImageProcessorPil(PilBackend):
     image_std = (0.5, 0.5, 0.5)
 
     def __init__(self, **kwargs: Unpack[ImageTokenizerImageProcessorKwargs]):
+        if self._auto_class is None:  # not a copy of this code that transformers opened: the copy's place is no setting
+            kwargs.pop("auto_map", None)
         if kwargs.get("num_channels") == 1:  # the defaults are for three channels
             kwargs |= {name: (0.5,) for name in ("image_mean", "image_std") if kwargs.get(name) is None}  # pyright: ignore
         super().__init__(**kwargs)

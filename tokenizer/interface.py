@@ -36,6 +36,11 @@ class TokenizerConfig(Protocol):
         ...
 
     @property
+    def spatial_strides(self) -> Sequence[int]:
+        """Strides of the levels that have a spatial grid, coarse to fine."""
+        ...
+
+    @property
     def codebook_sizes(self) -> Sequence[int]:
         """Number of codes K of each level."""
         ...
