@@ -51,8 +51,8 @@ class Client:
 
     def start(self, command: list[str], token: str | None = "hf_alice") -> subprocess.Popen[bytes]:
         """Starts any command, whose words are lost, and does not wait for it."""
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        return subprocess.Popen(command, env=self._environment(token, False), cwd=self.home, **quiet)
+        environment, nowhere = self._environment(token, False), subprocess.DEVNULL
+        return subprocess.Popen(command, env=environment, cwd=self.home, stdout=nowhere, stderr=nowhere)
 
     def _environment(self, token: str | None, offline: bool) -> dict[str, str]:
         settings = {
@@ -79,17 +79,18 @@ def before(server: HubServer, method: str, path: str, act: Callable[[Any], None]
 
     It may wait, change what the server has stored, or raise `ConnectionResetError` to drop the connection.
     """
+    httpd: Any = server.httpd
+    handlers = httpd.RequestHandlerClass
 
-    class Acting(server.httpd.RequestHandlerClass):  # pyright: ignore[reportUntypedBaseClass]
-        def check_fault(self):
-            if self.command == method and re.search(path, self.route):
-                act(self)
-            super().check_fault()
+    def check_fault(handler: Any) -> None:
+        if handler.command == method and re.search(path, handler.route):
+            act(handler)
+        handlers.check_fault(handler)
 
-    server.httpd.RequestHandlerClass = Acting
+    httpd.RequestHandlerClass = type("Acting", (handlers,), {"check_fault": check_fault})
 
 
-def cut_downloads(server: HubServer, path: str, after_bytes: int, times: int) -> list[str]:
+def cut_answers(server: HubServer, method: str, path: str, after_bytes: int, times: int) -> list[str]:
     """The next so many answers end after so many bytes of content; returns the list that will name their paths."""
     cut: list[str] = []
 
@@ -98,7 +99,7 @@ def cut_downloads(server: HubServer, path: str, after_bytes: int, times: int) ->
             cut.append(handler.route)
             handler.wfile = _CutOff(handler.wfile, after_bytes)
 
-    before(server, "GET", path, act)
+    before(server, method, path, act)
     return cut
 
 
