@@ -55,7 +55,7 @@ def test_the_package_takes_all_their_files():
     patterns = PYPROJECT["tool"]["setuptools"]["package-data"]["pictogram.hub"]
     place = local_folder("noto").parent.parent
     packed = {path for pattern in patterns for path in place.glob(pattern)}
-    assert {file for file in place.joinpath("models").rglob("*") if file.is_file()} <= packed
+    assert {file for name in SHIPPED_MODELS for file in local_folder(name).rglob("*") if file.is_file()} <= packed
 
 
 def test_cards_say_what_was_measured_and_may_be_used(bundle):
