@@ -73,10 +73,15 @@ COMMANDS = {
         "pipelines.card_command", "main", "Write the card of an image tokenizer or a bundle from what was measured."
     ),
     "push": Entry(
-        "pipelines.push", "main", "Put an image tokenizer, a dataset of codes or a bundle on the Hub, with a card."
+        "pipelines.push",
+        "main",
+        "Put an image tokenizer, a dataset of codes, a bundle or a Space on the Hub, with a card.",
     ),
     "serve": Entry(
         "pipelines.serve", "main", "Draw pictures for others: an HTTP server in the form of the OpenAI API."
+    ),
+    "app": Entry(
+        "pipelines.app", "main", "Show a bundle as a web page: draw, look at symbols, complete, caption and compress."
     ),
     "generate": Entry("pipelines.draw_commands", "generate", "Draw pictures from words."),
     "complete": Entry("pipelines.draw_commands", "complete", "Keep a part of pictures and draw the rest anew."),

@@ -17,7 +17,7 @@ class Request:
 
     Attributes:
         repo_id: owner/name.
-        repo_type: "model" or "dataset".
+        repo_type: "model", "dataset" or "space".
         revision: branch, tag or commit; None is the main branch.
         is_download: the name was no folder's, so a mistyped path may have come this far.
     """

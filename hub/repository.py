@@ -17,7 +17,7 @@ from .errors import InputError, first_line
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo, HfApi
 
-RepoType = Literal["model", "dataset"]
+RepoType = Literal["model", "dataset", "space"]
 
 NEVER_PUSHED = (".*", "*/.*", "*.tmp", "checkpoints/*", "*/checkpoints/*")
 """Hidden and temporary files, and what a training needs to go on."""
@@ -31,7 +31,7 @@ class PushedRepository:
 
     Attributes:
         repo_id: owner/name.
-        repo_type: "model" or "dataset".
+        repo_type: "model", "dataset" or "space".
         commit: that the push ended with.
         url: of its page, or of the pull request.
         revision: what the commit is the head of: a branch, or "refs/pr/N" of a pull request.
@@ -107,6 +107,7 @@ def push_folder(
     allow_patterns: Sequence[str] | None = None,
     ignore_patterns: Sequence[str] = NEVER_PUSHED,
     delete_patterns: Sequence[str] | Callable[[str], Sequence[str]] = (),
+    space_sdk: str | None = None,
 ) -> PushedRepository:
     """Uploads a folder's files; the repository and the branch are made if missing.
 
@@ -119,7 +120,7 @@ def push_folder(
     Args:
         folder: its files keep their paths.
         repo_id: owner/name.
-        repo_type: "model" or "dataset".
+        repo_type: "model", "dataset" or "space".
         private: make a new repository private.
         revision: branch to push to; the main one unless told.
         tag: name for the commit that the push ends with.
@@ -130,6 +131,7 @@ def push_folder(
         ignore_patterns: globs of paths that may not.
         delete_patterns: globs of paths that go from the repository unless the folder has them; or a function that
             names them, given the commit that the push builds on.
+        space_sdk: of a new Space, "gradio" or "static" for example; the Hub makes none without.
 
     Raises:
         InputError: see `client_errors`; or no token, a tag that names another commit, `private` for a repository that
@@ -140,7 +142,7 @@ def push_folder(
     check_may_push(repo_id, token, create_pr=create_pr, revision=revision, tag=tag)
     api, request = HfApi(token=token), Request(repo_id, repo_type, revision)
     with client_errors(request):
-        url = _open_repository(api, request, private)
+        url = _open_repository(api, request, private, space_sdk)
         base, mark = _head(api, request), secrets.token_hex(8)
         tagged = None if tag is None else _tagged_commit(api, request, tag, base)
         unwanted = delete_patterns(base) if callable(delete_patterns) else delete_patterns
@@ -180,7 +182,7 @@ def download_folder(
 
     Args:
         repo_id: owner/name.
-        repo_type: "model" or "dataset".
+        repo_type: "model", "dataset" or "space".
         revision: branch, tag or commit; the main branch unless told.
         allow_patterns: globs of paths; all unless told.
         token: of the account; by default that of the login.
@@ -218,7 +220,7 @@ def open_file(repo_id: str, path: str, *, repo_type: RepoType, revision: str, to
     Args:
         repo_id: owner/name.
         path: of the file in the repository.
-        repo_type: "model" or "dataset".
+        repo_type: "model", "dataset" or "space".
         revision: branch, tag or commit.
         token: of the account; by default that of the login.
 
@@ -235,11 +237,11 @@ def open_file(repo_id: str, path: str, *, repo_type: RepoType, revision: str, to
             raise InputError(f"{repo_type} {repo_id} has no file {path} in {revision}") from None
 
 
-def _open_repository(api: HfApi, request: Request, private: bool) -> str:
+def _open_repository(api: HfApi, request: Request, private: bool, space_sdk: str | None) -> str:
     """Makes repository and branch if missing; returns the address of its page."""
     repo_id, repo_type, branch = request.repo_id, request.repo_type, request.revision
     # None leaves a new repository's visibility to the owner's default.
-    url = api.create_repo(repo_id, repo_type=repo_type, private=private or None, exist_ok=True)
+    url = api.create_repo(repo_id, repo_type=repo_type, private=private or None, exist_ok=True, space_sdk=space_sdk)
     if private and not api.repo_info(repo_id, repo_type=repo_type).private:
         raise InputError(f"{repo_id} is there already and public: make it private on the Hub, or choose another name")
     if branch is not None and not branch.startswith("refs/"):

@@ -22,6 +22,7 @@ from ..tokenizer.codes_manifest import MANIFEST_NAME
 from ..tokenizer.codes_push import push_codes
 from ..tokenizer.config import ImageTokenizerConfig
 from ..tokenizer.tokenizer_push import push_image_tokenizer
+from .app_space import push_space, space_sdk
 from .command_options import DataLicense, Datasets, License
 
 _TOKENIZER_TYPES = (ImageTokenizerConfig.model_type, AdaptedTokenizerConfig.model_type)
@@ -62,8 +63,12 @@ def find_out(folder: Path, tokenizer: str | None = None, remote_code: bool = Fal
         return FoundFolder("bundle", partial(push_bundle, folder))
     if _is_image_tokenizer(folder):
         return FoundFolder("image tokenizer", partial(push_image_tokenizer, folder, remote_code=remote_code))
+    if (sdk := space_sdk(folder)) is not None:
+        return FoundFolder(f"Space ({sdk})", partial(push_space, folder))
     what = "holds no image tokenizer, finished codes or bundle" if folder.is_dir() else "is not a folder"
-    raise InputError(f"{folder} {what}; expected what train-tokenizer, import-tokenizer, tokenize or train-lm made")
+    raise InputError(
+        f"{folder} {what}; expected what train-tokenizer, import-tokenizer, tokenize, train-lm or app --export made"
+    )
 
 
 def _is_image_tokenizer(folder: Path) -> bool:
@@ -72,7 +77,7 @@ def _is_image_tokenizer(folder: Path) -> bool:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="Folder of an image tokenizer, of codes, or of a bundle.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of an image tokenizer, of codes, of a bundle, or of a Space.")],
     repo: Annotated[str, typer.Option(help="Repository on the Hub, owner/name; made if missing.")],
     tokenizer: Annotated[
         str | None, typer.Option(help="Of codes: their image tokenizer, a folder or owner/name, for the card.")
@@ -96,7 +101,7 @@ def main(
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")] = False,
 ) -> None:
-    """Put an image tokenizer, a dataset of codes or a bundle on the Hub, with a card.
+    """Put an image tokenizer, a dataset of codes, a bundle or a Space on the Hub, with a card.
 
     Log in once with `hf auth login`, or set HF_TOKEN. A push that was cut off goes on when it is made again.
 
