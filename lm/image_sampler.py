@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -29,24 +29,40 @@ DRAWN = -1
 """Stands in `given` where a code is to be drawn."""
 
 
+_NEUTRAL: dict[str, Any] = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageSampling:
     """How the codes of pictures are drawn. Every value may be a sequence with one value per level, coarse to fine.
 
+    None leaves a value to the model, see `of_model`; without one it changes nothing.
+
     Attributes:
-        temperature: divides the logits; 0 takes the most likely code.
+        temperature: divides the logits; 0 takes the most likely code, 1 changes nothing.
         top_k: draws from the k most likely codes; 0 from all.
-        top_p: draws from the most likely codes that hold this share of the chances.
+        top_p: draws from the most likely codes that hold this share of the chances; 1 from all.
         guidance_scale: 1 draws as the model does; see `SamplingConfig`.
         guidance_interval: first and last share, 0..1, of a picture's codes between which guidance is on (Kynkäänniemi
             et al. 2024, for diffusion); outside it costs nothing.
     """
 
-    temperature: PerLevel = 1.0
-    top_k: int | Sequence[int] = 0
-    top_p: PerLevel = 1.0
+    temperature: PerLevel | None = None
+    top_k: int | Sequence[int] | None = None
+    top_p: PerLevel | None = None
     guidance_scale: PerLevel = 1.0
     guidance_interval: tuple[float, float] = (0.0, 1.0)
+
+    def of_model(self, model: PreTrainedModel) -> ImageSampling:
+        """With the values of the model's `generation_config`, if it samples (`do_sample`), where none are given here.
+
+        So a bundle says in a file that all of transformers reads how its pictures are best drawn.
+        """
+        config = getattr(model, "generation_config", None)
+        own = config if getattr(config, "do_sample", False) else None
+        missing = [name for name in _NEUTRAL if getattr(self, name) is None]
+        values = {name: getattr(own, name, None) for name in missing}
+        return replace(self, **{name: _NEUTRAL[name] if value is None else value for name, value in values.items()})
 
     def schedule(self, levels: Sequence[int], num_levels: int) -> list[SamplingConfig]:
         """The settings at every place of a picture.
@@ -64,7 +80,9 @@ class ImageSampling:
             )
         first, last = self.guidance_interval
         names = ("temperature", "top_k", "top_p", "guidance_scale")
-        values: dict[str, list[Any]] = {name: _of_levels(name, getattr(self, name), num_levels) for name in names}
+        given = {name: _NEUTRAL[name] if getattr(self, name) is None else getattr(self, name) for name in names[:3]}
+        given["guidance_scale"] = self.guidance_scale
+        values: dict[str, list[Any]] = {name: _of_levels(name, given[name], num_levels) for name in names}
         configs = [SamplingConfig(**{name: values[name][level] for name in names}) for level in range(num_levels)]
         plain = [SamplingConfig(**{name: values[name][level] for name in names[:3]}) for level in range(num_levels)]
         count = len(levels)

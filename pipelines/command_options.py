@@ -14,6 +14,19 @@ Split = Annotated[str, typer.Option(help="Split to score.")]
 Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
 Guidance = Annotated[float, typer.Option(help="1 draws as the model does; more follows the words more closely.")]
 Temperature = Annotated[float, typer.Option(help="Below 1 prefers likely tokens; 0 takes the most likely ones.")]
+ModelsTemperature = Annotated[
+    float | None,
+    typer.Option(help="Below 1 prefers likely codes; 0 takes the most likely ones. The model's own unless told."),
+]
+ModelsTopK = Annotated[
+    int | None, typer.Option(help="Draw from the k most likely codes only; 0 from all. The model's own unless told.")
+]
+ModelsTopP = Annotated[
+    float | None,
+    typer.Option(
+        help="Draw from the most likely codes that hold this share of the chances. The model's own unless told."
+    ),
+]
 TopK = Annotated[int, typer.Option(help="Draw from the k most likely tokens only; 0 from all.")]
 TopP = Annotated[float, typer.Option(help="Draw from the most likely tokens that hold this share of the chances.")]
 Codes = Annotated[str, typer.Option(help="Dataset of codes: a folder, or its name on the Hub.")]

@@ -9,7 +9,19 @@ import typer
 
 from ..hub.command_line import print_result
 from ..tokenizer.pictures import picture_grid, save_picture
-from .command_options import Guidance, Json, Model, Seed, Temperature, TopK, TopP, png_path
+from .command_options import (
+    Guidance,
+    Json,
+    Model,
+    ModelsTemperature,
+    ModelsTopK,
+    ModelsTopP,
+    Seed,
+    Temperature,
+    TopK,
+    TopP,
+    png_path,
+)
 from .image_completion import ImageCompletionOutput, ImageCompletionPipeline, completion_grid
 from .image_to_text import ImageToTextPipeline
 from .text_to_image import TextToImageOutput, TextToImagePipeline
@@ -30,9 +42,9 @@ def generate(
     symbol: Annotated[int | None, typer.Option(help="Whole-image code that all pictures must have.")] = None,
     seed: Seed = 0,
     guidance_scale: Guidance = 1.0,
-    temperature: Temperature = 1.0,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
+    temperature: ModelsTemperature = None,
+    top_k: ModelsTopK = None,
+    top_p: ModelsTopP = None,
     json_output: Json = False,
 ) -> None:
     """Draw pictures from words.
@@ -95,9 +107,9 @@ def complete(
     num_candidates: Annotated[int, typer.Option(help="Completions drawn for each one; the likeliest is kept.")] = 1,
     seed: Seed = 0,
     guidance_scale: Guidance = 1.0,
-    temperature: Temperature = 1.0,
-    top_k: TopK = 0,
-    top_p: TopP = 1.0,
+    temperature: ModelsTemperature = None,
+    top_k: ModelsTopK = None,
+    top_p: ModelsTopP = None,
     json_output: Json = False,
 ) -> None:
     """Keep a part of pictures and draw the rest anew.

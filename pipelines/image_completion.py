@@ -117,9 +117,9 @@ class ImageCompletionPipeline(BundlePipeline):
         seed: int | Sequence[int] = 0,
         guidance_scale: PerLevel = 1.0,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
-        temperature: PerLevel = 1.0,
-        top_k: int | Sequence[int] = 0,
-        top_p: PerLevel = 1.0,
+        temperature: PerLevel | None = None,
+        top_k: int | Sequence[int] | None = None,
+        top_p: PerLevel | None = None,
         num_candidates: int = 1,
         batch_size: int = 64,
         progress: bool = False,
@@ -155,7 +155,7 @@ class ImageCompletionPipeline(BundlePipeline):
             top_p=top_p,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
-        )
+        ).of_model(self.bundle.prior)
         for name, value in {
             "num_images": num_images,
             "num_candidates": num_candidates,

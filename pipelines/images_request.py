@@ -92,7 +92,7 @@ def read_images_request(body: bytes, bundle: Bundle, limits: RequestLimits, mode
         fields.get("seed", secrets.randbelow(_RANDOM_SEEDS)),
         None if size is None else _size_name(size, bundle),
         fields.get("symbol"),
-        ImageSampling(**{name: _hashable(fields[name]) for name in _SAMPLING if name in fields}),
+        ImageSampling(**{name: _hashable(fields[name]) for name in _SAMPLING if name in fields}).of_model(bundle.prior),
     )
 
 

@@ -40,7 +40,7 @@ class PictureOrigin:
         bundle_fingerprint: see `Bundle.fingerprint`.
         codes_fingerprint: of the image tokenizer's encoder and codebooks.
         decoder_fingerprint: of its decoder.
-        settings: the arguments of the call that decide what is drawn, JSON-serialisable.
+        settings: the arguments of the call that decide what is drawn, as JSON has them.
     """
 
     task: str
@@ -61,7 +61,7 @@ class PictureOrigin:
             bundle_fingerprint=bundle.fingerprint,
             codes_fingerprint=bundle.vocabulary.codes_fingerprint,
             decoder_fingerprint=bundle.vocabulary.decoder_fingerprint,
-            settings=settings,
+            settings={name: _plain(value) for name, value in settings.items()},
         )
 
     def png_text(self, prompts: Sequence[str], seeds: Sequence[int], codes: ImageCodes) -> dict[str, str]:
@@ -82,6 +82,13 @@ class PictureOrigin:
         words = "; ".join(dict.fromkeys(filter(None, prompts)))
         described = {"Description": words} if words else {}
         return {"Software": f"pictogram {header['version']}"} | described | {PNG_KEY: json.dumps(content)}
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and sequences of numpy and torch as Python's own."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return [_plain(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 def is_png(data: bytes) -> bool:

@@ -119,9 +119,9 @@ class TextToImagePipeline(BundlePipeline):
         seed: int | Sequence[int] = 0,
         guidance_scale: PerLevel = 1.0,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
-        temperature: PerLevel = 1.0,
-        top_k: int | Sequence[int] = 0,
-        top_p: PerLevel = 1.0,
+        temperature: PerLevel | None = None,
+        top_k: int | Sequence[int] | None = None,
+        top_p: PerLevel | None = None,
         size: str | None = None,
         symbol: int | Sequence[int] | None = None,
         coarse_codes: ImageCodes | None = None,
@@ -131,7 +131,8 @@ class TextToImagePipeline(BundlePipeline):
     ) -> TextToImageOutput:
         """Draws `num_images` pictures per prompt.
 
-        The numbers from `guidance_scale` to `top_p` may be sequences with one value per level, coarse to fine.
+        The numbers from `guidance_scale` to `top_p` may be sequences with one value per level, coarse to fine. Those
+        left out are the bundle's own, see `ImageSampling.of_model`.
 
         Args:
             prompts: one or several; the empty prompt asks for any picture. A prior that was trained on the names of
@@ -171,7 +172,7 @@ class TextToImagePipeline(BundlePipeline):
             top_p=top_p,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
-        )
+        ).of_model(self.bundle.prior)
         origin = self._origin(request, sampling, num_candidates)
         check_positive("batch_size", batch_size)
         if check_positive("num_candidates", num_candidates) == 1:
@@ -214,7 +215,7 @@ class TextToImagePipeline(BundlePipeline):
         request = new_request(
             vocabulary, prompts, num_images=num_images, seed=seed, size=size, symbol=symbol, coarse_codes=coarse_codes
         )
-        sampling = sampling or ImageSampling()
+        sampling = (sampling or ImageSampling()).of_model(self.bundle.prior)
         drawing = start_drawing(self.bundle, request, sampling, self.backend)
         origin = self._origin(request, sampling)
         counts = [rows * columns for rows, columns in vocabulary.grids(request.size)]
@@ -234,7 +235,8 @@ class TextToImagePipeline(BundlePipeline):
         request = new_request(
             self.bundle.vocabulary, prompts, num_images=num_images, seed=seed, size=size, symbol=symbol
         )
-        start_drawing(self.bundle, request, sampling or ImageSampling(), self.backend)
+        sampling = (sampling or ImageSampling()).of_model(self.bundle.prior)
+        start_drawing(self.bundle, request, sampling, self.backend)
 
     def _draw(self, request: PictureRequest, sampling: ImageSampling, batch_size: int, progress: bool) -> DrawnImages:
         return draw_pictures(self.bundle, request, sampling, batch_size, progress, self.backend)

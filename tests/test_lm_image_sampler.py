@@ -235,3 +235,18 @@ def test_guidance_without_an_unconditional_prompt_is_refused():
     options = (prompts("level", WORDS), uniforms(range(5), 5), ImageSampling(guidance_scale=2.0))
     with pytest.raises(InputError, match="guidance needs a prompt without the condition"):
         ImageDrawing(prior(vocabulary), vocabulary, "2x2", *options)
+
+
+def test_what_is_left_out_is_the_model_s_own():
+    model = prior(shared_bundle().vocabulary)
+    said = ImageSampling(temperature=0.5)
+    plain = ImageSampling(temperature=0.5, top_k=0, top_p=1.0)
+    model.generation_config.update(temperature=0.25, top_k=3, top_p=0.75)
+    assert said.of_model(model) == plain, "a model that does not sample says nothing"
+    model.generation_config.update(do_sample=True)
+    assert said.of_model(model) == ImageSampling(temperature=0.5, top_k=3, top_p=0.75)
+    assert plain.of_model(model) == plain
+    levels, scale = [0, 1, 1], ImageSampling(guidance_scale=2.0)
+    assert scale.schedule(levels, 2) == ImageSampling(temperature=1.0, top_k=0, top_p=1.0, guidance_scale=2.0).schedule(
+        levels, 2
+    )

@@ -76,7 +76,7 @@ def test_other_settings_wait_for_their_turn(queue: ImageQueue, pipeline: GatedPi
     for future in futures:
         assert len(future.result(SECONDS)) == 1
     assert [call["prompts"] for call in pipeline.calls] == [["held"], ["a", "c"], ["b", "e"], ["d"]]
-    assert [call["temperature"] for call in pipeline.calls] == [1.0, 1.0, 0.5, 1.0]
+    assert [call["temperature"] for call in pipeline.calls] == [None, None, 0.5, None]
     assert [call["symbol"] for call in pipeline.calls] == [None, None, None, 2]
 
 

@@ -10,6 +10,9 @@ from pictogram.pipelines.images_request import ImagesRequest, RequestLimits, pix
 
 LIMITS = RequestLimits(max_images=4, max_prompt=20)
 
+PLAIN = ImageSampling(temperature=1.0, top_k=0, top_p=1.0)
+"""What a model that says nothing itself is asked for."""
+
 
 def read(body: bytes | dict) -> ImagesRequest:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -18,7 +21,7 @@ def read(body: bytes | dict) -> ImagesRequest:
 
 def test_a_prompt_is_enough():
     request = read({"prompt": "red apple"})
-    assert request == ImagesRequest("red apple", 1, request.seed, None, None, ImageSampling())
+    assert request == ImagesRequest("red apple", 1, request.seed, None, None, PLAIN)
     assert 0 <= request.seed < 2**53
     assert read({"prompt": ""}).prompt == ""
 
@@ -40,7 +43,7 @@ def test_everything_at_once():
     }
     sampling = ImageSampling(temperature=(1, 0.5), top_k=(0, 3), top_p=0.9, guidance_scale=1.5)
     assert read(given) == ImagesRequest("日本 🚒", 4, 7, "2x2", 5, sampling)
-    assert read(dict.fromkeys(given) | {"prompt": "x"}).sampling == ImageSampling()  # null is as if it were left out
+    assert read(dict.fromkeys(given) | {"prompt": "x"}).sampling == PLAIN  # null is as if it were left out
 
 
 def test_requests_that_go_together():

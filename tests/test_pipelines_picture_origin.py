@@ -3,6 +3,7 @@ import os
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -98,6 +99,25 @@ def test_symbols_and_candidates_are_told(draw):
     plain, given = draw("red apple", seed=1), draw("red apple", seed=1, symbol=1, num_candidates=2)
     assert plain.origin.settings["given_codes"] == 0
     assert given.origin.settings["given_codes"] == 1 and given.origin.settings["num_candidates"] == 2
+
+
+def test_settings_of_numpy_and_torch_are_written(draw, tmp_path):
+    drawn = draw(
+        "x", seed=np.int64(3), temperature=np.array([1.0, 0.5]), top_k=torch.tensor([2, 3]), top_p=np.float64(0.5)
+    )
+    drawn.save(tmp_path / "a.png")
+    settings = read_origin(tmp_path / "a.png")["settings"]
+    assert (settings["temperature"], settings["top_k"], settings["top_p"]) == ([1.0, 0.5], [2, 3], 0.5)
+
+
+def test_what_the_model_says_of_sampling_is_written(tmp_path):
+    bundle = Bundle.from_pretrained(bundle_folder())
+    bundle.prior.generation_config.update(do_sample=True, temperature=0.5, top_k=0, top_p=0.75)
+    draw = TextToImagePipeline(bundle)
+    first, told = draw("x", seed=3), draw("x", seed=3, temperature=0.5, top_p=0.75)
+    assert first.png() == told.png() and first.origin.settings["top_p"] == 0.75
+    *_, streamed = draw.stream("x", seed=3)
+    assert streamed.png() != draw("x", seed=3, temperature=1).png() and streamed.origin.settings["temperature"] == 0.5
 
 
 def test_completions(draw, tmp_path):
