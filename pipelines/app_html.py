@@ -97,7 +97,7 @@ def _grown(drawing: Drawing, index: int, names: Sequence[str], counts: Sequence[
     total = f"{sum(counts[: len(bits)])} codes, {sum(bits):.1f} bits" if drawing.is_done else "drawing …"
     save = ""
     if drawing.is_done:
-        save = save_link(png_bytes(latest.images[index]), file_name(words, seed, "png"), "image/png", "save")
+        save = save_link(latest.png(index), file_name(words, seed, "png"), "image/png", "save")
     return (
         f'<figure class="pg-figure pg-card {"pg-chosen" if index == 0 else ""}" data-pick="{index}" tabindex="0">'
         f'<div class="pg-grown">{picture(latest.images[index], title, "pg-large")}'
@@ -204,8 +204,9 @@ def completions(output: ImageCompletionOutput, names: Sequence[str]) -> str:
     counts = [f"{int(count)} codes of {name}" for count, name in zip(output.num_kept[0], names, strict=True) if count]
     figures = [figure(original, "the picture", ["as the model reads it"]), figure(kept, "what is kept", counts)]
     each = zip(output.images, output.seeds, output.bits.tolist(), strict=True)
-    for image, seed, bits in each:
-        link = save_link(png_bytes(image), file_name("completed", seed, "png"), "image/png", "save")
+    for number, (image, seed, bits) in enumerate(each):
+        data = png_bytes(image, output.png_text(slice(number, number + 1)))
+        link = save_link(data, file_name("completed", seed, "png"), "image/png", "save")
         figures.append(figure(image, f"seed {seed}", [f"{bits:.1f} bits"], link))
     return row(figures)
 

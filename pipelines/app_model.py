@@ -15,8 +15,10 @@ from PIL import Image
 
 from ..hub.card import public_name
 from ..hub.errors import InputError
+from ..hub.shipped import shipped_folder
 from ..lm.bundle import Bundle
 from ..lm.drawing import SamplingConfig, uniforms
+from ..lm.image_sampler import ImageSampling
 from ..lm.order import Grids
 from ..lm.sampler import sample
 from ..tokenizer.decoding import UnreadableImage, decode_row
@@ -62,6 +64,19 @@ class AppModel:
         if path.name == "bundle" and path.resolve().parent.name:  # as every training calls it
             return f"{path.resolve().parent.name}/bundle"
         return public_name(self.bundle.name) or "a new bundle"
+
+    @property
+    def revision(self) -> str:
+        """Of the bundle, for people."""
+        if self.bundle.revision:
+            return self.bundle.revision[:12]
+        return "comes with pictogram" if shipped_folder(self.bundle.name) else "none, a folder"
+
+    @property
+    def temperature(self) -> float:
+        """The bundle's own, at which its pictures are best drawn."""
+        own = ImageSampling().of_model(self.bundle.prior).temperature
+        return float(own) if isinstance(own, int | float) else 1.0
 
     @cached_property
     def codec(self) -> ImageCodec:
@@ -150,11 +165,12 @@ class AppModel:
         colours = "grey" if config.num_channels == 1 else "colour"
         return [
             ("model", self.name),
-            ("revision", bundle.revision[:12] if bundle.revision else "none, a folder"),
+            ("revision", self.revision),
             ("codes of a picture", f"{counts}, out of {kinds}"),
             ("pictures", f"{config.image_size}x{config.image_size}, {colours}"),
             ("prior", f"{type(bundle.prior).__name__}, {_millions(bundle.prior)} parameters"),
             ("image tokenizer", f"{_millions(cast(torch.nn.Module, bundle.image_tokenizer))} parameters"),
+            ("fingerprint", bundle.fingerprint[:12]),
             ("fingerprint of codes", vocabulary.codes_fingerprint[:12]),
             ("fingerprint of decoder", vocabulary.decoder_fingerprint[:12]),
         ]

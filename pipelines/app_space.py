@@ -18,6 +18,7 @@ from ..hub.card_facts import CardFacts
 from ..hub.errors import InputError
 from ..hub.files import atomic_files
 from ..hub.repository import PushedRepository, is_hub_name, push_folder
+from ..hub.shipped import SHIPPED_MODELS, shipped_folder
 from ..lm.bundle import Bundle, bundle_files
 from .app_page import import_gradio
 
@@ -76,7 +77,7 @@ def export_space(model: str, output: Path, revision: str = "", examples: Sequenc
     for stale in ("pictogram", BUNDLE, *(path.name for path in output.glob("pictogram-*.dist-info"))):
         shutil.rmtree(output / stale, ignore_errors=True)
     with atomic_files(output) as new:
-        _copy_package(new)
+        _copy_package(new, model)
         if is_copied:
             for name in bundle_files(folder):
                 (new / BUNDLE / name).parent.mkdir(parents=True, exist_ok=True)
@@ -143,14 +144,16 @@ def requirements() -> list[str]:
     return sorted(line for line in found if "extra ==" not in line)
 
 
-def _copy_package(new: Path) -> None:
+def _copy_package(new: Path, model: str) -> None:
+    """The sources; of the shipped models, which lie among them, only the one that is shown."""
     root = Path(__file__).parents[1]
     target = new / "pictogram"
     target.mkdir()
     for path in [*root.glob("*.py"), root / "py.typed"]:
         shutil.copyfile(path, target / path.name)
     for package in PACKAGES:
-        ignored: Callable[..., set[str]] = shutil.ignore_patterns("__pycache__", ".*")
+        shipped = {*SHIPPED_MODELS} - ({model} if shipped_folder(model) else set())
+        ignored: Callable[..., set[str]] = shutil.ignore_patterns("__pycache__", ".*", *shipped)
         shutil.copytree(root / package, target / package, ignore=ignored)
     version = importlib.metadata.version("pictogram")
     metadata = new / f"pictogram-{version}.dist-info" / "METADATA"

@@ -53,7 +53,7 @@ def _prototypes(model: AppModel, session: Any) -> None:
     def under(place: str, words: Any, seed: Any) -> Iterator[Any]:
         symbol = whole_number("the symbol", place, 0, model.codebook_sizes[0] - 1)
         counts = [rows * columns for rows, columns in model.grids]
-        for drawing in draw(model, words, Sampling(_NUM_DRAWN, seed), symbol):
+        for drawing in draw(model, words, Sampling(_NUM_DRAWN, seed, 1.0, model.temperature), symbol):
             known = Session(drawing.pictures()) if drawing.is_done else gr.skip()
             title = app_html.note(f"Drawn under symbol {symbol}:")
             yield title + app_html.growth(drawing, model.level_names, counts), known

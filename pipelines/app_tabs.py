@@ -23,10 +23,11 @@ def _nothing_yet(text: str) -> str:
     return f'<div class="pg-empty">{app_html.escape(text)}</div>'
 
 
-def sampling_controls(*, num_images: int = 1, symbol: bool = False) -> tuple[list[Any], Any]:
+def sampling_controls(model: AppModel, *, num_images: int = 1, symbol: bool = False) -> tuple[list[Any], Any]:
     """Controls of how pictures are drawn.
 
     Args:
+        model: whose own temperature is offered.
         num_images: at first.
         symbol: with a choice of the whole-image symbol.
 
@@ -41,7 +42,9 @@ def sampling_controls(*, num_images: int = 1, symbol: bool = False) -> tuple[lis
         dice = gr.Button("New seed", size="sm", min_width=90, scale=2)
     with gr.Accordion("How it draws", open=False):
         guidance = gr.Slider(1, 4, 1, step=0.1, label="Guidance", info="More than 1 follows the words more closely.")
-        temperature = gr.Slider(0, 1.5, 1, step=0.05, label="Temperature", info="0 takes the likeliest codes.")
+        temperature = gr.Slider(
+            0, 1.5, model.temperature, step=0.05, label="Temperature", info="0 takes the likeliest codes."
+        )
         chosen = None
         if symbol:
             info = "Number of the code for the whole image; empty leaves it to the model."
@@ -66,7 +69,7 @@ def draw_tab(model: AppModel, session: Any, examples: Sequence[str]) -> None:
             words = gr.Textbox(label="Words", placeholder="what to draw; empty for anything", max_lines=1)
             button = gr.Button("Draw", variant="primary", elem_id="draw-button")
             chips = pictures(app_html.chips(examples), visible=bool(examples))
-            controls, symbol = sampling_controls(symbol=model.has_symbols)
+            controls, symbol = sampling_controls(model, symbol=model.has_symbols)
         with gr.Column(scale=3, min_width=400):
             shown = pictures(_nothing_yet("Pictures grow here, level by level."), elem_id="draw-result")
     inputs = [words, *controls, *([symbol] if symbol else [])]
@@ -126,7 +129,7 @@ def complete_tab(model: AppModel, session: Any) -> None:
             kept = gr.Radio([top, paint], value=top, label="Keep", elem_id="complete-keep")
             share = gr.Slider(10, 90, 50, step=5, label="Kept from the top, %")
             words = gr.Textbox(label="Words (optional)", max_lines=1)
-            controls, _ = sampling_controls(num_images=3)
+            controls, _ = sampling_controls(model, num_images=3)
             button = gr.Button("Complete", variant="primary", elem_id="complete-button")
         with gr.Column(scale=3, min_width=400):
             with gr.Group(visible=False) as group:

@@ -17,6 +17,7 @@ from pictogram.pipelines.image_codec import ImageCodec
 
 COMMANDS = [
     ["demo"],
+    ["app"],
     ["train-tokenizer"],
     ["adapt"],
     ["train-patches"],

@@ -10,6 +10,7 @@ from pictogram.pipelines import app_html
 from pictogram.pipelines.app_actions import Described, DrawnPicture, Sampling, complete, draw
 from pictogram.pipelines.app_files import compress_picture
 from pictogram.pipelines.app_symbols import Place, Symbol, swap
+from pictogram.pipelines.picture_origin import read_origin
 
 HOSTILE = "<script>alert(1)</script> \"'{{this}} ${1+1}"
 COUNTS = [1, 4, 16]
@@ -37,7 +38,7 @@ def test_pictures_lie_in_the_text():
     assert len(data) == 1 and base64.b64decode(data[0]).startswith(b"\x89PNG")
 
 
-def test_growing_pictures_have_a_place_for_what_is_to_come():
+def test_growing_pictures_have_a_place_for_what_is_to_come(tmp_path):
     stages = list(draw(model(), HOSTILE[:20], Sampling(2)))
     texts = [checked(app_html.growth(stage, model().level_names, COUNTS)) for stage in stages]
     assert [text.count("pg-waiting") for text in texts] == [4, 2, 0]
@@ -47,6 +48,9 @@ def test_growing_pictures_have_a_place_for_what_is_to_come():
     for row in range(2):
         assert f"{float(bits[row].sum()):.1f} bits" in texts[2]
         assert all(f"<b>{value:.1f} bits</b>" in texts[2] for value in bits[row].tolist())
+    saved = re.findall(r"download=\"[^\"]+\" href=\"data:image/png;base64,([^\"]+)", texts[2])
+    (tmp_path / "a.png").write_bytes(base64.b64decode(saved[1]))
+    assert read_origin(tmp_path / "a.png")["pictures"][0]["seed"] == 1
     assert texts[2].count("data-pick") == 2 and "16 codes" in texts[2]
 
 

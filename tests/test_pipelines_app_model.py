@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -5,6 +6,7 @@ from tiny_apps import broken_files, model, odd_pictures
 from tiny_bundles import bundle_around
 from tiny_chain import shared_bundle
 from tiny_pictures import picture
+from transformers import GenerationConfig
 
 from pictogram.hub.errors import InputError
 from pictogram.pipelines.app_model import MAX_PROMPT, AppModel, number, whole_number
@@ -17,8 +19,31 @@ def test_what_it_says_of_its_bundle():
     vocabulary = model().bundle.vocabulary
     assert facts["fingerprint of codes"] == vocabulary.codes_fingerprint[:12]
     assert facts["fingerprint of decoder"] == vocabulary.decoder_fingerprint[:12]
+    assert facts["fingerprint"] == model().bundle.fingerprint[:12]
     assert facts["model"] == "a new bundle" and "Qwen3ForCausalLM" in facts["prior"]
     assert "21 codes" in model().limits() and "at most 39 pieces" in model().limits()
+
+
+def test_names_and_revisions(tmp_path, monkeypatch):
+    bundle = model().bundle
+    for name, revision, shown in [
+        ("noto", None, ("noto", "comes with pictogram")),
+        ("owner/name", "1" * 40, ("owner/name", "1" * 12)),
+        (str(tmp_path / "mine"), None, ("mine", "none, a folder")),
+        (str(tmp_path / "mine" / "bundle"), None, ("mine/bundle", "none, a folder")),
+    ]:
+        other = AppModel(dataclasses.replace(bundle, name=name, revision=revision))
+        assert (other.name, other.revision) == shown
+    (tmp_path / "mine" / "bundle").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine")
+    assert AppModel(dataclasses.replace(bundle, name="bundle")).name == "mine/bundle"
+
+
+def test_its_own_temperature(monkeypatch):
+    assert model().temperature == 1.0
+    config = GenerationConfig(do_sample=True, temperature=0.7)
+    monkeypatch.setattr(model().bundle.prior, "generation_config", config)
+    assert model().temperature == 0.7
 
 
 def test_levels():
