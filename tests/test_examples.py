@@ -10,6 +10,7 @@ import tiny_chain
 import torch
 from PIL import Image
 
+from pictogram.lm.bundle import Bundle
 from pictogram.lm.documents import image_to_text, images_to_ids
 from pictogram.tokenizer.codes_dataset import load_codes
 
@@ -30,6 +31,7 @@ def test_every_example_is_tested():
         "codes_of_a_picture.py",
         "compressed_pictures.py",
         "extend_language_model.py",
+        "half_size_bundle.py",
         "log_likelihood.py",
         "read_codes.py",
         "stock_transformers.py",
@@ -51,6 +53,18 @@ def test_compressed_pictures(tmp_path):
     lines = run("compressed_pictures.py", *folders, str(tmp_path / "bytes.png"), "train", "3").splitlines()
     assert [line.split()[0] for line in lines] == ["2", "1"]
     assert (tmp_path / "bytes.png").is_file()
+
+
+def test_half_size_bundle(tmp_path):
+    source, output = tiny_chain.bundle_folder(), tmp_path / "half"
+    run("half_size_bundle.py", str(source), str(output))
+    sizes = [(folder / "model.safetensors").stat().st_size for folder in (source, output)]
+    assert sizes[1] < 0.6 * sizes[0]
+    first, half = Bundle.from_pretrained(source), Bundle.from_pretrained(output)
+    assert half.prior.dtype == torch.float32 and half.fingerprint != first.fingerprint
+    for name, weights in first.prior.state_dict().items():
+        assert torch.equal(half.prior.state_dict()[name], weights.half().float())
+    assert half.vocabulary == first.vocabulary
 
 
 def test_read_codes(tmp_path):
