@@ -15,6 +15,7 @@ def test_the_hub_s_own_library_reads_it(tmp_path):
     card = card_text({"library_name": "pictogram", **model_index("noto", FIGURES)}, "words")
     data = ModelCardData(**yaml.safe_load(card.split("---\n")[1]))
     assert data.model_name == "noto"
+    assert data.eval_results is not None
     found = {(each.task_type, each.dataset_name, each.metric_name, each.metric_value) for each in data.eval_results}
     assert found == {
         ("text-to-image", "emoji", "bits a picture", 81.1235),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 from tiny_chain import bundle_folder, shared_bundle
 
 from pictogram.__main__ import main
@@ -29,7 +29,8 @@ def draw() -> TextToImagePipeline:
 def text_of(path) -> dict[str, str]:
     with Image.open(path) as image:
         image.load()
-        return image.text
+        assert isinstance(image, PngImageFile)
+        return {keyword: str(words) for keyword, words in image.text.items()}
 
 
 def test_a_picture_says_how_it_is_made_again(draw, tmp_path):

@@ -76,7 +76,7 @@ def test_code_that_goes_along(loaded):
     """That the example runs is in tests/test_tokenizer_remote_code.py."""
     plain, card = tokenizer_card(loaded, "owner/name"), tokenizer_card(loaded, "owner/name", remote_code=True)
     assert metadata(card) == metadata(plain) | {"tags": ["pictogram", "image-tokenizer", "custom_code"]}
-    start, end = card.index("\nWithout pictogram, torch, pillow and `transformers"), card.index("\n## Fingerprints")
+    start, end = card.index("\nWithout pictogram, torch, pillow and `transformers"), card.index("\n## Limits")
     assert (card[:start] + card[end:]).split("---\n", 2)[2] == plain.split("---\n", 2)[2]
     assert card[start:end].count('from_pretrained("owner/name", trust_remote_code=True)') == 2
     assert "trust_remote_code" not in plain
