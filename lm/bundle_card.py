@@ -12,6 +12,7 @@ from ..hub.card_facts import CardFacts, draft_metadata
 from ..hub.card_figures import CardFigures, figures_section, limits_section, model_index
 from ..hub.card_training import training_section
 from ..hub.provenance import Provenance
+from ..hub.shipped import SHIPPED_MODELS
 from ..tokenizer.tokenizer_card import levels_table, raw_bits
 from .bundle import Bundle
 from .bundle_figures import bundle_figures
@@ -31,7 +32,7 @@ with the image tokenizer that turns pictures into its codes and back.
 from pictogram import TextToImagePipeline
 
 draw = TextToImagePipeline.from_pretrained("{name}")
-draw({prompt}, num_images=4, seed=0).images[0].save("picture.png")
+draw({prompt}, num_images=4, seed=0).save("picture.png")
 ```
 
 `ImageToTextPipeline` describes pictures. The prior and its tokenizer load without pictogram, and `vocabulary.json` says
@@ -39,9 +40,9 @@ which ids are legal where:
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
-
-prior = AutoModelForCausalLM.from_pretrained("{name}")
-tokenizer = AutoTokenizer.from_pretrained("{name}")
+{place}
+prior = AutoModelForCausalLM.from_pretrained({folder})
+tokenizer = AutoTokenizer.from_pretrained({folder})
 ```
 {figures}{training}{limits}
 ## Vocabulary
@@ -56,6 +57,8 @@ tokenizer = AutoTokenizer.from_pretrained("{name}")
 
 Datasets of codes with this fingerprint of codes are in the prior's language; all others are refused.
 """
+
+_PLACE = "from pictogram.hub.shipped import local_folder\n"
 
 
 def bundle_card(
@@ -83,10 +86,13 @@ def bundle_card(
     vocabulary, facts = bundle.vocabulary, facts or CardFacts()
     figures = bundle_figures(folder, bundle) if folder else CardFigures()
     provenance = Provenance.load(folder) if folder else None
+    is_shipped = repo_id in SHIPPED_MODELS  # whose name means nothing to transformers
     title = "A pictogram bundle" if repo_id is None else repo_id.split("/")[-1]
     body = _BODY.format(
         title=title,
         name=repo_id or "path/of/this/folder",
+        place=_PLACE if is_shipped else "",
+        folder=f'local_folder("{repo_id}")' if is_shipped else f'"{repo_id or "path/of/this/folder"}"',
         architecture=type(bundle.prior).__name__,
         num_parameters=bundle.prior.num_parameters(),
         prompt=json.dumps(prompt, ensure_ascii=False),

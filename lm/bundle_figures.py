@@ -101,7 +101,7 @@ def _names(measured: dict[str, Any]) -> CardFigures:
     guidance, count = measured["guidance_scale"], measured["num_captions"]
     rows = [
         [f"pictures recalled by name, guidance {guidance:g}", f"{measured['name_accuracy']:.1%}"],
-        ["without guidance", f"{measured['without_guidance']:.1%}"],
+        *([["without guidance", f"{measured['without_guidance']:.1%}"]] if guidance != 1 else []),
         ["ceiling that the image tokenizer sets", f"{measured['reconstructions']:.1%}"],
         ["shuffled captions", f"{measured['shuffled_captions']:.1%}"],
         ["names recalled by picture", f"{measured['caption_accuracy']:.1%}"],

@@ -219,9 +219,8 @@ def test_a_push_of_nothing_new_does_not_take_another_s_commit_for_its_own(hub):
     assert not hub.stored["tags"]
 
 
+@pytest.mark.parametrize("hub", [pytest.param(True, marks=pytest.mark.slow)], ids=["xet"], indirect=True)
 def test_a_push_between_the_commits_of_another_is_told(hub):
-    if not hub.xet:
-        pytest.skip("one commit, which is guarded")
     hub.write("alice", {f"data/{index:04d}.bin": b"\0%d" % index for index in range(300)})
     hub.write("bob", {"data/0001.bin": b"\0bob", "data/0299.bin": b"\0bob", "bob.json": b"2"})
     commits: list[Any] = []

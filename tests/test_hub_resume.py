@@ -106,6 +106,8 @@ def test_nothing_is_sent_twice(make, count, xet, tmp_path):
 
         push_again()
         sent, commits = arrived(server), len(stored["commits"])
+        made = [entry["path"] for entry in server.requests if entry["status"] == 200 and entry["method"] == "POST"]
+        assert "/tag/" in [path for path in made if "/commit/" in path or "/tag/" in path][-1], "the tag comes last"
         assert len({address for address, _ in sent}) == len(sent), "a piece came twice"
         total = sum(map(len, files.values()))
         # Xet compresses, and keeps a few bytes of its own for every file.

@@ -75,9 +75,9 @@ def test_a_name_on_the_hub(folder: Path, monkeypatch):
         return DownloadedRepository(folder, "1" * 40)
 
     monkeypatch.setattr(bundle_module, "download_folder", download)
-    loaded = Bundle.from_pretrained("owner/name", "v1")
+    loaded = Bundle.from_pretrained("owner/name", "v1", token="hf_x")
     assert (loaded.name, loaded.revision) == ("owner/name", "1" * 40)
-    first = {"repo_type": "model", "revision": "v1", "allow_patterns": ["vocabulary.json"]}
+    first = {"repo_type": "model", "revision": "v1", "allow_patterns": ["vocabulary.json"], "token": "hf_x"}
     assert asked == [
         ("owner/name", first),
         ("owner/name", first | {"revision": "1" * 40, "allow_patterns": BUNDLE_PATTERNS}),

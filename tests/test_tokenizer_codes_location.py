@@ -19,8 +19,8 @@ def hub(tmp_path, monkeypatch):
     """A cache that gets every file that is asked for, once it is asked for, from `source`."""
     source, cache, asked = Path(shutil.copytree(codes_folder(), tmp_path / "there")), tmp_path / "cache", []
 
-    def download(repo_id, *, repo_type, revision=None, allow_patterns):
-        assert (repo_id, repo_type) == ("owner/name", "dataset")
+    def download(repo_id, *, repo_type, revision=None, allow_patterns, token):
+        assert (repo_id, repo_type, token) == ("owner/name", "dataset", None)
         asked.append((revision, *allow_patterns))
         for name in allow_patterns:
             (cache / name).parent.mkdir(parents=True, exist_ok=True)

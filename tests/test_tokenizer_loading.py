@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pictogram.hub.errors import InputError
+from pictogram.hub.provenance import PROVENANCE_NAME
 from pictogram.hub.repository import DownloadedRepository
 from pictogram.tokenizer import loading
 from pictogram.tokenizer.config import ImageTokenizerConfig
@@ -91,9 +92,11 @@ def test_a_name_on_the_hub(folder, tmp_path, monkeypatch):
         return DownloadedRepository(folder, "1" * 40)
 
     monkeypatch.setattr(loading, "download_folder", download)
-    loaded = load_image_tokenizer("owner/name", "v1")
+    loaded = load_image_tokenizer("owner/name", "v1", token="hf_x")
     assert (loaded.name, loaded.revision) == ("owner/name", "1" * 40)
-    assert asked == [("owner/name", {"repo_type": "model", "revision": "v1", "allow_patterns": TOKENIZER_FILES})]
+    files = (*TOKENIZER_FILES, PROVENANCE_NAME)
+    options = {"repo_type": "model", "revision": "v1", "allow_patterns": files, "token": "hf_x"}
+    assert asked == [("owner/name", options)]
     for path in ("name", "./owner/name", "a/b/c", "~/name", Path("owner/name")):
         with pytest.raises(InputError, match="is not an image tokenizer: it is not a folder"):
             load_image_tokenizer(path)
