@@ -65,7 +65,9 @@ def draw_tab(model: AppModel, session: Any, examples: Sequence[str]) -> None:
 
     with gr.Row():
         with gr.Column(scale=1, min_width=290):
-            words = gr.Textbox(label="Words", placeholder="what to draw; empty for anything", max_lines=1)
+            words = gr.Textbox(
+                label="Words", placeholder="what to draw; empty for anything", max_lines=1, elem_id="draw-words"
+            )
             button = gr.Button("Draw", variant="primary", elem_id="draw-button")
             chips = pictures(app_html.chips(examples), visible=bool(examples))
             controls, symbol = sampling_controls(model, symbol=model.has_symbols)
