@@ -98,7 +98,7 @@ main = command(
     The page needs no network. It has no accounts: keep it on this machine or in a network of your own, or export it as
     a Space of the Hub.
 
-    Example: pictogram app --model pictogram-demo/bundle --open
+    Example: pictogram app --model noto --open
     """,
 )
 

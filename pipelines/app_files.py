@@ -36,7 +36,7 @@ class FilePoint:
         image: read from it.
         psnr: dB, against the picture that went in; infinite if nothing is lost.
         num_codes: that it holds; None for other formats.
-        model_bits: of its codes by the prior; None for other formats.
+        payload_bytes: of its codes, the header left out; None for other formats.
         note: the setting of another format, and why it is here.
     """
 
@@ -45,7 +45,7 @@ class FilePoint:
     image: Image.Image
     psnr: float
     num_codes: int | None = None
-    model_bits: float | None = None
+    payload_bytes: int | None = None
     note: str = ""
 
 
@@ -82,7 +82,7 @@ def _our_file(model: AppModel, picture: Image.Image, num_levels: int) -> FilePoi
         image = model.codec.decompress(file.data).images[0]  # that is the check
     count = model.codes_up_to(num_levels)
     name = f"{count} code{'s' if count > 1 else ''}"
-    return FilePoint(name, file.data, image, _psnr(picture, image), count, file.model_bits)
+    return FilePoint(name, file.data, image, _psnr(picture, image), count, file.payload_bytes)
 
 
 def other_files(picture: Image.Image, wanted: float) -> list[FilePoint]:

@@ -138,7 +138,7 @@ def sheet(symbols: Sequence[Symbol], chosen: int | None = None, *, tile: int = _
     for number, symbol in enumerate(symbols):
         x, y = -(number % columns) * tile, -(number // columns) * tall
         chance = "" if symbol.chance is None else spell_chance(symbol.chance)
-        short = escape(chance.replace("under ", "<"))
+        short = escape(chance.replace("under ", "<").replace(" %", "%"))
         kind = "pg-symbol pg-chosen" if symbol.code == chosen else "pg-symbol"
         buttons.append(
             f'<button type="button" class="{kind}" data-pick="{symbol.code}" title="code {symbol.code}: {chance}">'
@@ -238,8 +238,8 @@ def ladder(found: Ladder, name: str) -> str:
 def _file(point: FilePoint, name: str) -> str:
     quality = "nothing lost" if math.isinf(point.psnr) else f"{point.psnr:.1f} dB"
     lines = [f"{len(point.data):,} bytes", quality]
-    if point.model_bits is not None:
-        lines.append(f"codes alone {point.model_bits / 8:.1f} bytes")
+    if point.payload_bytes is not None:
+        lines.append(f"{point.payload_bytes} of them codes")
         link = save_link(point.data, f"{name}-{point.num_codes}.picto", "application/octet-stream", "save the file")
         return figure(point.image, point.name, lines, link)
     return figure(point.image, point.name, [*lines, *([] if point.note == quality else [point.note])])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..hub.card import CARD_NAME, card_text, public_name
+from ..hub.card import CARD_NAME, card_text
 from ..hub.card_facts import CardFacts
 from ..hub.errors import InputError
 from ..hub.files import atomic_files
@@ -26,15 +26,19 @@ PACKAGES = ("hub", "tokenizer", "lm", "pipelines")
 """Folders of the package that go along, beside the Python files at its root."""
 
 BUNDLE = "bundle"
-"""Folder of the model inside a Space, where it is not loaded by its name."""
+"""Folder inside a Space that holds the model's own, where it is not loaded by its name."""
 
 _APP = '''\
 """The web app of pictogram; the package lies beside this file."""
 
+from pathlib import Path
+
 from pictogram.pipelines.app import run_space
 
+HERE = Path(__file__).parent
+
 if __name__ == "__main__":
-    run_space({model!r}, revision={revision!r}, examples={examples!r})
+    run_space({model}, revision={revision!r}, examples={examples!r})
 '''
 
 _BODY = """\
@@ -70,31 +74,36 @@ def export_space(model: str, output: Path, revision: str = "", examples: Sequenc
     """
     gradio = import_gradio()
     check_space_folder(output)
-    folder = Path(model).expanduser()
-    is_copied = folder.is_dir()
+    folder = Path(model).expanduser().resolve()
+    name = _folder_name(folder) if folder.is_dir() else ""
     bundle = Bundle.from_pretrained(model, revision or None)  # what does not load here would not there
     output.mkdir(parents=True, exist_ok=True)
     for stale in ("pictogram", BUNDLE, *(path.name for path in output.glob("pictogram-*.dist-info"))):
         shutil.rmtree(output / stale, ignore_errors=True)
     with atomic_files(output) as new:
         _copy_package(new, model)
-        if is_copied:
-            for name in bundle_files(folder):
-                (new / BUNDLE / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(folder / name, new / BUNDLE / name)
-        loaded = {"model": BUNDLE if is_copied else model, "revision": bundle.revision or "", "examples": [*examples]}
-        (new / "app.py").write_text(_APP.format(**loaded), encoding="utf-8")
+        for file in bundle_files(folder) if name else ():
+            target = new / BUNDLE / name / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / file, target)
+        place = f"str(HERE / {BUNDLE!r} / {name!r})" if name else repr(model)
+        text = _APP.format(model=place, revision=bundle.revision or "", examples=[*examples])
+        (new / "app.py").write_text(text, encoding="utf-8")
         (new / "requirements.txt").write_text("\n".join([_WHEELS, *requirements(), ""]), encoding="utf-8")
-        name = public_name(model) if is_copied else model
-        card = _card(name, str(gradio.__version__), name if is_hub_name(model) else None)
+        card = _card(name or model, str(gradio.__version__), model if is_hub_name(model) else None)
         (new / CARD_NAME).write_text(card, encoding="utf-8")
     files = [path for path in output.rglob("*") if path.is_file()]
     return {
         "space": str(output),
-        "model": loaded["model"],
+        "model": f"{BUNDLE}/{name}" if name else model,
         "files": len(files),
         "bytes": sum(path.stat().st_size for path in files),
     }
+
+
+def _folder_name(folder: Path) -> str:
+    """Of a bundle in a Space, as the page shows it; trainings call theirs all the same."""
+    return (folder.parent.name if folder.name == BUNDLE else folder.name) or "model"
 
 
 def check_space_folder(output: Path) -> None:

@@ -104,7 +104,7 @@ def prototypes(model: AppModel, words: Any = "", *, by_chance: bool = False) -> 
     return [Symbol(code, image, chance) for code, image, chance in each]
 
 
-def alternatives(model: AppModel, picture: DrawnPicture, place: Place, count: int = 24) -> list[Symbol]:
+def alternatives(model: AppModel, picture: DrawnPicture, place: Place, count: int = 20) -> list[Symbol]:
     """What else could stand at a place: the codes that the prior finds likeliest given all before it.
 
     Returns:

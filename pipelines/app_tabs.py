@@ -42,9 +42,8 @@ def sampling_controls(model: AppModel, *, num_images: int = 1, symbol: bool = Fa
         dice = gr.Button("New seed", size="sm", min_width=90, scale=2)
     with gr.Accordion("How it draws", open=False):
         guidance = gr.Slider(1, 4, 1, step=0.1, label="Guidance", info="More than 1 follows the words more closely.")
-        temperature = gr.Slider(
-            0, 1.5, model.temperature, step=0.05, label="Temperature", info="0 takes the likeliest codes."
-        )
+        about = "0 takes the likeliest codes."
+        temperature = gr.Slider(0, 1.5, model.temperature, step=0.01, label="Temperature", info=about)
         chosen = None
         if symbol:
             info = "Number of the code for the whole image; empty leaves it to the model."
@@ -66,7 +65,9 @@ def draw_tab(model: AppModel, session: Any, examples: Sequence[str]) -> None:
 
     with gr.Row():
         with gr.Column(scale=1, min_width=290):
-            words = gr.Textbox(label="Words", placeholder="what to draw; empty for anything", max_lines=1)
+            words = gr.Textbox(
+                label="Words", placeholder="what to draw; empty for anything", max_lines=1, elem_id="draw-words"
+            )
             button = gr.Button("Draw", variant="primary", elem_id="draw-button")
             chips = pictures(app_html.chips(examples), visible=bool(examples))
             controls, symbol = sampling_controls(model, symbol=model.has_symbols)

@@ -214,12 +214,29 @@ def test_a_browser_clicks_through_every_tab(served, visitor, tmp_path):
     assert "Traceback" not in log and "ELSEWHERE" not in log, log
 
 
+_WATCH = """
+window.waiting = [];
+const count = () => window.waiting.push(String(document.querySelectorAll("#draw-result .pg-waiting").length));
+new MutationObserver(count).observe(document.body, {childList: true, subtree: true});
+"""
+"""Remembers how many levels were still to come, whenever the page changed."""
+
+
 def _draw(visitor: Visitor, folder: Path) -> None:
     visitor.click("#draw-button")
     visitor.see("#draw-result .pg-done")
     assert "bits" in visitor.text("#draw-result figcaption", "anything")
     visitor.click(".pg-chips button", 1)
     visitor.text("#draw-result figcaption", "“sad face”")
+    words = visitor.see("#draw-words input, #draw-words textarea")[0]
+    words.clear()
+    words.send_keys("<b>{{this}} ${1+1}</b>")  # only text, to HTML and to the templates of gradio's components
+    visitor.browser.execute_script(_WATCH)
+    visitor.click("#draw-button")
+    visitor.text("#draw-result figcaption", "“<b>{{this}} ${1+1}</b>”")
+    visitor.see("#draw-result .pg-done")
+    assert set(visitor.browser.execute_script("return window.waiting")) >= {"2", "0"}  # it has grown before our eyes
+    words.clear()
     number = visitor.see("input[type=number]")[0]
     number.clear()
     number.send_keys("3")

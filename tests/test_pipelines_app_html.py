@@ -97,7 +97,11 @@ def test_completions_captions_and_files():
     found = compress_picture(model(), picture())
     text = checked(app_html.ladder(found, "picture"))
     for point in found.ours:
-        assert f'download="picture-{point.num_codes}.picto"' in text and f"{len(point.data)} bytes" in text
+        assert (
+            f'download="picture-{point.num_codes}.picto"' in text
+            and f"{len(point.data)} bytes" in text
+            and f"{point.payload_bytes} of them codes" in text
+        )
         assert base64.b64encode(point.data).decode() in text
     assert "nothing lost" in text and "768 bytes of pixels" in text
     assert checked(app_html.gallery([picture(), picture().convert("L")])).count("<figure") == 2

@@ -26,6 +26,7 @@ def test_what_it_says_of_its_bundle():
 
 def test_names_and_revisions(tmp_path, monkeypatch):
     bundle = model().bundle
+    monkeypatch.chdir(tmp_path)
     for name, revision, shown in [
         ("noto", None, ("noto", "comes with pictogram")),
         ("owner/name", "1" * 40, ("owner/name", "1" * 12)),

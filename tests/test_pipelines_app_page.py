@@ -9,10 +9,16 @@ import warnings
 
 import pytest
 from tiny_apps import broken_files, call, listeners, model, needs_gradio, odd_pictures, page
+from tiny_bundles import DEEP, bundle_around
+from tiny_pictures import picture
 
 from pictogram.hub.errors import InputError
+from pictogram.pipelines import app_html
+from pictogram.pipelines.app_actions import DrawnPicture, Sampling, caption, complete, draw, look
+from pictogram.pipelines.app_files import compress_picture
 from pictogram.pipelines.app_model import AppModel
 from pictogram.pipelines.app_page import import_gradio, launch_page, new_page
+from pictogram.pipelines.app_symbols import Place, alternatives, swap
 
 pytestmark = needs_gradio
 
@@ -48,14 +54,38 @@ def test_what_it_looks_like_before_anything_is_done():
     assert "{{this}}" not in config
 
 
-@pytest.mark.parametrize("order", ["pyramid"])
-def test_models_that_cannot_do_everything(order):
-    """No symbols, no levels to be seen: the page builds, without what is not there."""
-    from tiny_bundles import bundle_around
+MODELS = {
+    "pyramid": lambda: bundle_around(DEEP, "pyramid"),
+    "no whole-image code": lambda: bundle_around([8, 4]),
+    "one level": lambda: bundle_around([8]),
+    "residual": lambda: bundle_around([4, 4, 4]),
+    "grey": lambda: bundle_around(DEEP, settings={"num_channels": 1}, num_channels=1),
+    "padded": lambda: bundle_around(DEEP, do_pad=True),
+    "native sizes": lambda: bundle_around(DEEP, do_resize=False, sizes=((16, 16), (24, 16))),
+}
 
-    for other in (model(order), AppModel(bundle_around([8, 4]))):
-        texts = json.dumps(new_page(other, []).get_config_file(), default=str)
-        assert "of the whole image stand for" not in texts
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_models_of_every_kind(kind, tmp_path):
+    """Whatever the page shows can be used."""
+    other = AppModel(MODELS[kind]())
+    texts = json.dumps(new_page(other, []).get_config_file(), default=str)
+    assert ("of the whole image stand for" in texts) == (other.has_symbols and other.shows_levels)
+    last = list(draw(other, "red apple", Sampling(2)))[-1]
+    counts = [rows * columns for rows, columns in other.grids]
+    assert app_html.growth(last, other.level_names, counts).count("pg-large") == 2
+    picture(4, (16, 16)).save(tmp_path / "a.png")
+    path = str(tmp_path / "a.png")
+    _, _, codes = look(other, other.open(path))
+    for drawn in (last.pictures()[0], DrawnPicture(other.open(path), codes)):
+        place = Place(len(other.grids) - 1, 0, 0)
+        found = swap(other, drawn, place, alternatives(other, drawn, place)[0].code)
+        assert "Level" not in app_html.swapped(found, other.level_names)
+    assert app_html.described(caption(other, path)).count("<figure") == 2
+    found = compress_picture(other, path)
+    assert app_html.ladder(found, "a").count(".picto") == (1 if kind == "pyramid" else len(other.grids))
+    output = complete(other, path, Sampling(2), keep_rows=0.5)
+    assert app_html.completions(output, other.level_names).count("<figure") == 4
 
 
 def test_it_is_served_and_nothing_in_it_is_from_elsewhere():

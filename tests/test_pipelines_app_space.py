@@ -1,6 +1,7 @@
 """A Space's folder: what lies in it, that it runs without the installed package, and its way to the Hub."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,7 +29,7 @@ pytestmark = needs_gradio
 def space(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("spaces") / "space"
     done = export_space(str(bundle_folder()), folder, examples=["red apple", "it's"])
-    assert done["space"] == str(folder) and done["model"] == "bundle" and done["files"] > 200
+    assert done["space"] == str(folder) and done["model"] == "bundle/bundle-level" and done["files"] > 200
     return folder
 
 
@@ -43,7 +44,8 @@ def test_it_is_a_space(space):
     assert space_sdk(space) == "gradio"
     text = (space / "app.py").read_text()
     compile(text, "app.py", "exec")
-    assert "run_space('bundle', revision='', examples=['red apple', \"it's\"])" in text and len(text.splitlines()) < 12
+    assert "run_space(str(HERE / 'bundle' / 'bundle-level'), revision='', examples=['red apple', \"it's\"])" in text
+    assert len(text.splitlines()) < 12
 
 
 def test_the_package_and_the_model_lie_in_it(space):
@@ -54,7 +56,8 @@ def test_the_package_and_the_model_lie_in_it(space):
     assert list((space / "pictogram" / "tokenizer" / "noto32").iterdir())
     unwanted = [path for path in space.rglob("*") if path.name in ("__pycache__", "tests", ".git", "benchmarks")]
     assert not unwanted
-    assert (space / "bundle" / "model.safetensors").read_bytes() == (bundle_folder() / "model.safetensors").read_bytes()
+    weights = space / "bundle" / "bundle-level" / "model.safetensors"
+    assert weights.read_bytes() == (bundle_folder() / "model.safetensors").read_bytes()
 
 
 def test_requirements_are_the_packages_own(space):
@@ -71,6 +74,13 @@ def test_a_second_export_leaves_nothing_of_the_first(space):
     export_space(str(bundle_folder()), space, examples=["red apple", "it's"])
     assert not (space / "pictogram" / "stale.py").exists() and (space / "notes.txt").read_text() == "mine"
     (space / "notes.txt").unlink()
+
+
+def test_a_trainings_folder_gives_its_parents_name(tmp_path):
+    shutil.copytree(bundle_folder(), tmp_path / "my demo" / "bundle")
+    export_space(str(tmp_path / "my demo" / "bundle"), tmp_path / "space")
+    assert (tmp_path / "space" / "bundle" / "my demo" / "config.json").is_file()
+    assert "with `my demo`" in (tmp_path / "space" / "README.md").read_text()
 
 
 def test_folders_of_something_else(tmp_path):
