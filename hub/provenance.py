@@ -71,9 +71,13 @@ class Provenance:
             raise InputError(f"{path} has format {version}, this version of pictogram reads up to {FORMAT_VERSION}")
         content.pop("format", None)
         try:
-            return cls(**content)
+            found = cls(**content)
         except TypeError as error:
             raise InputError(f"{path} does not say how a model came to be: {error}") from None
+        for name in ("fingerprints", "data", "settings", "versions"):
+            if not isinstance(getattr(found, name), dict):
+                raise InputError(f"{path} does not say how a model came to be: {name} must be an object")
+        return found
 
     def check(self, place: str, fingerprints: Mapping[str, str]) -> None:
         """Compares the fingerprints with those of the model that lies beside the file.

@@ -12,13 +12,13 @@ _FOLDER = Path(__file__).parent / "models"
 
 
 def shipped_folder(name: str | os.PathLike[str]) -> Path | None:
-    """Where a model of that name lies in the package; None for any other name. A folder called like one wins.
+    """Where a model of that name lies in the package; None for any other name. A model's folder called like one wins.
 
     Example:
         >>> shipped_folder("noto").name, shipped_folder("./noto"), shipped_folder("owner/noto")
         ('noto', None, None)
     """
-    if not isinstance(name, str) or name not in SHIPPED_MODELS or os.path.exists(name):
+    if not isinstance(name, str) or name not in SHIPPED_MODELS or os.path.isfile(os.path.join(name, "config.json")):
         return None
     return _FOLDER / name
 

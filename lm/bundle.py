@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from ..hub.errors import InputError, first_line
 from ..hub.files import atomic_files, read_json_object
@@ -36,6 +36,7 @@ from .joint_tokenizer import (
     text_files,
 )
 from .static_chances import STATIC_CHANCES_FILE, StaticChances
+from .text_tokenizer import TextTokenizer
 from .vocabulary import VOCABULARY_FILE, JointVocabulary
 
 IMAGE_TOKENIZER = "image_tokenizer"
@@ -85,12 +86,18 @@ class Bundle:
         """The state machine of the vocabulary's documents."""
         return Grammar(self.vocabulary)
 
+    @property
+    def image_generation_config(self) -> GenerationConfig | None:
+        """What the bundle says of how its pictures are drawn; None where it speaks of the text of an extended model."""
+        is_own = isinstance(self.text_tokenizer, TextTokenizer)
+        return getattr(self.prior, "generation_config", None) if is_own else None
+
     @cached_property
     def fingerprint(self) -> str:
         """64 hexadecimal digits: of the prior, its vocabulary, and through that of the image tokenizer.
 
         Equal ones mean equal chances for equal documents and equal pictures for equal codes. Compressed files and
-        pictures name the bundle by it.
+        pictures name the bundle by it. It is computed once: weights that change later belong into a new `Bundle`.
         """
         # Named one by one: what another version adds to either must not make old files strangers.
         config, vocabulary = self.prior.config, self.vocabulary

@@ -92,7 +92,12 @@ def _gap(measured: dict[str, Any], split: str) -> list[str]:
     if "gap" not in measured:
         return []
     gap = measured["gap"]["codes_given_caption"]["per_image"]["value"]
-    return [f"A picture of split `{split}` takes {gap:.1f} bits more than one that it learned, given the caption."]
+    if gap is None:
+        return []
+    more = "more" if gap >= 0 else "fewer"
+    return [
+        f"A picture of split `{split}` takes {abs(gap):.1f} bits {more} than one that it learned, given the caption."
+    ]
 
 
 def _names(measured: dict[str, Any]) -> CardFigures:

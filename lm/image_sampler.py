@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import GenerationConfig, PreTrainedModel
 
 from ..hub.errors import InputError
 from .decoder import Decoding, check_room, start
@@ -53,12 +53,12 @@ class ImageSampling:
     guidance_scale: PerLevel = 1.0
     guidance_interval: tuple[float, float] = (0.0, 1.0)
 
-    def of_model(self, model: PreTrainedModel) -> ImageSampling:
-        """With the values of the model's `generation_config`, if it samples (`do_sample`), where none are given here.
+    def of_model(self, config: GenerationConfig | None) -> ImageSampling:
+        """With the values of a model's `generation_config`, if it samples (`do_sample`), where none are given here.
 
-        So a bundle says in a file that all of transformers reads how its pictures are best drawn.
+        So a bundle says in a file that all of transformers reads how its pictures are best drawn, see
+        `Bundle.image_generation_config`.
         """
-        config = getattr(model, "generation_config", None)
         own = config if getattr(config, "do_sample", False) else None
         missing = [name for name in _NEUTRAL if getattr(self, name) is None]
         values = {name: getattr(own, name, None) for name in missing}

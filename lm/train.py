@@ -217,6 +217,8 @@ class _Trainer:
         captions = sorted(set(filter(None, self.start.words.captions)))
         drawn = torch.randperm(len(captions), generator=derived_generator(config.seed, "examples"))[:_NUM_EXAMPLES]
         tokenizer = rows.image_tokenizer
+        if tokenizer.provenance is not None:
+            tokenizer.provenance.check(tokenizer.name, tokenizer.fingerprints)
         return Provenance(
             stage=self.folder.settings["stage"],
             fingerprints={"bundle": bundle.fingerprint, "codes": bundle.vocabulary.codes_fingerprint},

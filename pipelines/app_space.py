@@ -25,6 +25,9 @@ from .app_page import import_gradio
 PACKAGES = ("hub", "tokenizer", "lm", "pipelines")
 """Folders of the package that go along, beside the Python files at its root."""
 
+_METADATA = "pictogram-*.dist-info"
+"""What an export leaves, and nothing else does."""
+
 BUNDLE = "bundle"
 """Folder inside a Space that holds the model's own, where it is not loaded by its name."""
 
@@ -78,8 +81,6 @@ def export_space(model: str, output: Path, revision: str = "", examples: Sequenc
     name = _folder_name(folder) if folder.is_dir() else ""
     bundle = Bundle.from_pretrained(model, revision or None)  # what does not load here would not there
     output.mkdir(parents=True, exist_ok=True)
-    for stale in ("pictogram", BUNDLE, *(path.name for path in output.glob("pictogram-*.dist-info"))):
-        shutil.rmtree(output / stale, ignore_errors=True)
     with atomic_files(output) as new:
         _copy_package(new, model)
         for file in bundle_files(folder) if name else ():
@@ -92,6 +93,8 @@ def export_space(model: str, output: Path, revision: str = "", examples: Sequenc
         (new / "requirements.txt").write_text("\n".join([_WHEELS, *requirements(), ""]), encoding="utf-8")
         card = _card(name or model, str(gradio.__version__), model if is_hub_name(model) else None)
         (new / CARD_NAME).write_text(card, encoding="utf-8")
+        for stale in ("pictogram", BUNDLE, *(path.name for path in output.glob(_METADATA))):  # the new ones are ready
+            shutil.rmtree(output / stale, ignore_errors=True)
     files = [path for path in output.rglob("*") if path.is_file()]
     return {
         "space": str(output),
@@ -110,8 +113,8 @@ def check_space_folder(output: Path) -> None:
     """Raises InputError where a Space would take the place of something else."""
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is no folder")
-    if output.is_dir() and any(output.iterdir()) and space_sdk(output) != "gradio":
-        raise InputError(f"{output} holds something that is no Space; give another folder")
+    if output.is_dir() and any(output.iterdir()) and not any(output.glob(_METADATA)):
+        raise InputError(f"{output} holds something that `pictogram app --export` did not write; give another folder")
 
 
 def space_sdk(folder: Path) -> str | None:

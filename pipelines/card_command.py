@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from PIL import Image
 
-from ..hub.card import write_draft_card
+from ..hub.card import CARD_NAME, has_draft_card, write_draft_card
 from ..hub.card_facts import CardFacts
 from ..hub.command_line import print_result
 from ..hub.errors import InputError
@@ -44,6 +44,8 @@ def main(
     Example: pictogram card bundle --license apache-2.0 --data-license "photographs of my own"
     """
     folder = folder.expanduser()
+    if (folder / CARD_NAME).is_file() and not has_draft_card(folder):
+        raise InputError(f"{folder / CARD_NAME} is your own, which a push sends as it is; move it away for a new card")
     facts = CardFacts(license_, data_license, datasets or ()).over(CardFacts.of_draft(folder))
     if folder.is_dir() and holds_bundle(str(folder)):
         pictures = _bundle_card(folder, name, facts, seed)

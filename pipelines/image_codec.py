@@ -273,7 +273,8 @@ class ImageCodec(BundlePipeline):
         """What errors of the first levels are worth, measured once."""
         if num_levels not in self._known_scales:
             tokenizer = self.bundle.image_tokenizer
-            drawn = TextToImagePipeline(self.bundle)([""] * _NUM_WEIGHED).codes
+            draw = TextToImagePipeline(self.bundle)
+            drawn = draw([""] * _NUM_WEIGHED, temperature=1.0, top_k=0, top_p=1.0).codes  # fair draws
             pictures = tokenizer.decode([level.to(tokenizer.device) for level in drawn])
             self._known_scales[num_levels] = distortion_scales(tokenizer, pictures, num_levels)
         return self._known_scales[num_levels]

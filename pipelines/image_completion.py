@@ -155,7 +155,7 @@ class ImageCompletionPipeline(BundlePipeline):
             top_p=top_p,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
-        ).of_model(self.bundle.prior)
+        ).of_model(self.bundle.image_generation_config)
         for name, value in {
             "num_images": num_images,
             "num_candidates": num_candidates,

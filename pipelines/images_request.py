@@ -86,13 +86,14 @@ def read_images_request(body: bytes, bundle: Bundle, limits: RequestLimits, mode
     if not 1 <= num_images <= limits.max_images:
         raise InputError(f"n must be 1 to {limits.max_images}, got {num_images}")
     size = fields.get("size")
+    sampling = ImageSampling(**{name: _hashable(fields[name]) for name in _SAMPLING if name in fields})
     return ImagesRequest(
         prompt,
         num_images,
         fields.get("seed", secrets.randbelow(_RANDOM_SEEDS)),
         None if size is None else _size_name(size, bundle),
         fields.get("symbol"),
-        ImageSampling(**{name: _hashable(fields[name]) for name in _SAMPLING if name in fields}).of_model(bundle.prior),
+        sampling.of_model(bundle.image_generation_config),
     )
 
 

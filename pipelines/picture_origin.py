@@ -28,6 +28,11 @@ PNG_KEY = "pictogram"
 
 FORMAT_VERSION = 1
 
+_MOST_TEXT = 900_000
+"""Characters; Pillow opens no file with a megabyte of text."""
+
+_MOST_WORDS = 10_000
+
 
 @dataclass(frozen=True)
 class PictureOrigin:
@@ -67,6 +72,8 @@ class PictureOrigin:
     def png_text(self, prompts: Sequence[str], seeds: Sequence[int], codes: ImageCodes) -> dict[str, str]:
         """The text chunks of a PNG file with N pictures, one or a grid of them.
 
+        Of so many pictures that readers would refuse the file, codes are left out, or prompts and seeds as well.
+
         Args:
             prompts: N prompts.
             seeds: N seeds.
@@ -79,7 +86,11 @@ class PictureOrigin:
         ]
         header = {"format": "pictogram picture", "format_version": FORMAT_VERSION, "version": version("pictogram")}
         content = header | asdict(self) | {"pictures": pictures}
-        words = "; ".join(dict.fromkeys(filter(None, prompts)))
+        if len(json.dumps(content)) > _MOST_TEXT:
+            content["pictures"] = [{"prompt": each["prompt"], "seed": each["seed"]} for each in pictures]
+        if len(json.dumps(content)) > _MOST_TEXT:
+            content["pictures"] = []
+        words = "; ".join(dict.fromkeys(filter(None, prompts)))[:_MOST_WORDS]
         described = {"Description": words} if words else {}
         return {"Software": f"pictogram {header['version']}"} | described | {PNG_KEY: json.dumps(content)}
 
@@ -106,7 +117,7 @@ def read_origin(path: str | Path) -> dict[str, Any]:
         with Image.open(path) as image:
             image.load()  # text may stand behind the pixels
             text = getattr(image, "text", {}).get(PNG_KEY)
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError(f"{path} is not a picture that can be read: {first_line(error)}") from None
     if text is None:
         raise InputError(f"{path} does not say who drew it: pictogram did not, or another program saved it again")
@@ -116,7 +127,9 @@ def read_origin(path: str | Path) -> dict[str, Any]:
         if found > FORMAT_VERSION:
             raise InputError(f"{path} has format {found}, this version of pictogram reads up to {FORMAT_VERSION}")
         for picture in content["pictures"]:
-            _ = picture["prompt"], picture["seed"], [len(level) for level in picture["codes"]]
+            _ = picture["prompt"], picture["seed"]
+            if any(type(code) is not int for level in picture.get("codes", []) for code in [*level]):
+                raise InputError(f"{path} is damaged where it says who drew it: codes must be whole numbers")
         _ = content["bundle_fingerprint"], content["model"]
     except InputError:  # which is a ValueError
         raise
@@ -149,12 +162,19 @@ def check_origin(path: str | Path, bundle: Bundle) -> OriginCheck:
     content = read_origin(path)
     is_same = content["bundle_fingerprint"] == bundle.fingerprint
     is_readable = content.get("decoder_fingerprint") == bundle.vocabulary.decoder_fingerprint
-    if len(content["pictures"]) != 1 or content.get("task") != "text-to-image" or not is_readable:
+    if (
+        len(content["pictures"]) != 1
+        or "codes" not in content["pictures"][0]
+        or content.get("task") != "text-to-image"
+        or not is_readable
+    ):
         return OriginCheck(is_same, None)
     decoded = _decoded(bundle, content["pictures"][0]["codes"])
     with Image.open(path) as image:
         found = image.convert(decoded.mode)
-    return OriginCheck(is_same, found.size == decoded.size and _largest_difference(found, decoded) <= 1)
+    if found.size != decoded.size:  # a grid of one, with its title
+        return OriginCheck(is_same, None)
+    return OriginCheck(is_same, _largest_difference(found, decoded) <= 1)
 
 
 def _decoded(bundle: Bundle, flat: list[list[int]]) -> Image.Image:

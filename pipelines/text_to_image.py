@@ -172,7 +172,7 @@ class TextToImagePipeline(BundlePipeline):
             top_p=top_p,
             guidance_scale=guidance_scale,
             guidance_interval=guidance_interval,
-        ).of_model(self.bundle.prior)
+        ).of_model(self.bundle.image_generation_config)
         origin = self._origin(request, sampling, num_candidates)
         check_positive("batch_size", batch_size)
         if check_positive("num_candidates", num_candidates) == 1:
@@ -215,7 +215,7 @@ class TextToImagePipeline(BundlePipeline):
         request = new_request(
             vocabulary, prompts, num_images=num_images, seed=seed, size=size, symbol=symbol, coarse_codes=coarse_codes
         )
-        sampling = (sampling or ImageSampling()).of_model(self.bundle.prior)
+        sampling = (sampling or ImageSampling()).of_model(self.bundle.image_generation_config)
         drawing = start_drawing(self.bundle, request, sampling, self.backend)
         origin = self._origin(request, sampling)
         counts = [rows * columns for rows, columns in vocabulary.grids(request.size)]
@@ -235,7 +235,7 @@ class TextToImagePipeline(BundlePipeline):
         request = new_request(
             self.bundle.vocabulary, prompts, num_images=num_images, seed=seed, size=size, symbol=symbol
         )
-        sampling = (sampling or ImageSampling()).of_model(self.bundle.prior)
+        sampling = (sampling or ImageSampling()).of_model(self.bundle.image_generation_config)
         start_drawing(self.bundle, request, sampling, self.backend)
 
     def _draw(self, request: PictureRequest, sampling: ImageSampling, batch_size: int, progress: bool) -> DrawnImages:

@@ -37,6 +37,7 @@ def test_another_model_s():
         ({"format_version": 99}, "has format 99"),
         ({"format_version": None}, "has format None"),
         ({"surprise": 1}, "does not say how a model came to be"),
+        ({"data": None}, "data must be an object"),
     ],
 )
 def test_files_that_cannot_be_read(tmp_path, change, message):

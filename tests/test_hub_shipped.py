@@ -25,6 +25,8 @@ def test_a_shipped_model_lies_in_the_package(name):
 def test_a_folder_wins(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "noto").mkdir()
+    assert shipped_folder("noto") is not None, "an empty folder is no model"
+    (tmp_path / "noto" / "config.json").write_text("{}")
     assert shipped_folder("noto") is None
     assert local_folder("noto").resolve() == tmp_path / "noto"
 

@@ -362,3 +362,11 @@ def test_the_tokenizer_of_another_bundle_is_refused(tmp_path):
     (tmp_path / "gpt2" / "tokenizer.json").write_bytes((tmp_path / "qwen3" / "tokenizer.json").read_bytes())
     with pytest.raises(InputError, match=r"reserved\) is not the vocabulary's|does not belong to"):
         Bundle.from_pretrained(tmp_path / "gpt2")
+
+
+def test_settings_for_text_do_not_draw_pictures():
+    model = language_model("qwen3")
+    model.generation_config.update(do_sample=True, temperature=0.6, top_k=20, top_p=0.95)
+    bundle = extend_language_model(model, qwen(), image_tokenizer(), processor())
+    assert bundle.prior.generation_config is not None and bundle.prior.generation_config.top_k == 20
+    assert bundle.image_generation_config is None

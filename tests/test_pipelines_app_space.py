@@ -89,12 +89,19 @@ def test_folders_of_something_else(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is no folder"):
         check_space_folder(tmp_path / "file")
-    for readme in (None, "# My thesis\n", "---\nsdk: static\n---\n", "---\na: [\n---\n", "---\nsdk: [1]\n---\n"):
+    for readme in (
+        None,
+        "# My thesis\n",
+        "---\nsdk: static\n---\n",
+        "---\nsdk: gradio\n---\n",
+        "---\na: [\n---\n",
+        "---\nsdk: [1]\n---\n",
+    ):
         if readme:
             (tmp_path / "README.md").write_text(readme)
-        with pytest.raises(InputError, match="holds something that is no Space"):
+        with pytest.raises(InputError, match="holds something that `pictogram app --export` did not write"):
             check_space_folder(tmp_path)
-    with pytest.raises(InputError, match="holds something that is no Space"):
+    with pytest.raises(InputError, match="holds something that `pictogram app --export` did not write"):
         export_space(str(bundle_folder()), tmp_path)
     with pytest.raises(InputError, match="nowhere is not a whole bundle"):
         export_space("nowhere", tmp_path / "new")

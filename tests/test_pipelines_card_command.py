@@ -1,7 +1,9 @@
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 from tiny_chain import bundle_folder, codes_folder, tokenizer_folder
@@ -50,6 +52,29 @@ def test_a_bundle_s_card_has_pictures_that_nobody_chose(folder, capsys):
     assert CardFacts.of_draft(folder) == CardFacts("apache-2.0", "of my own", ("owner/pictures",)), "said once"
     assert (folder / "samples.png").read_bytes() == first
     assert (folder / "README.md").read_text(encoding="utf-8") == card
+
+
+def test_a_card_of_somebody_s_own_stays(folder):
+    main(folder)
+    card = folder / "README.md"
+    card.write_text(card.read_text(encoding="utf-8") + "My own notes.\n", encoding="utf-8")
+    (folder / "samples.png").write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"README\.md is your own"):
+        main(folder)
+    assert "My own notes." in card.read_text(encoding="utf-8") and (folder / "samples.png").read_bytes() == b"mine"
+
+
+def test_weights_that_changed_are_another_model_s(folder):
+    bundle = Bundle.from_pretrained(folder)
+    made = Provenance.load(folder)
+    assert made is not None
+    replace(made, fingerprints=made.fingerprints | {"bundle": bundle.fingerprint}).save(folder)
+    main(folder)
+    with torch.no_grad():
+        next(bundle.prior.parameters()).view(-1)[0] += 1
+    bundle.prior.save_pretrained(folder)
+    with pytest.raises(InputError, match=r"provenance\.json is another model's: its fingerprint of bundle differs"):
+        main(folder)
 
 
 def test_a_bundle_that_names_no_captions(folder):

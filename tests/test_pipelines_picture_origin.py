@@ -17,6 +17,7 @@ from pictogram.lm.image_sampler import ImageSampling
 from pictogram.pipelines.image_completion import ImageCompletionPipeline
 from pictogram.pipelines.picture_origin import PNG_KEY, check_origin, is_png, read_origin
 from pictogram.pipelines.text_to_image import TextToImagePipeline
+from pictogram.tokenizer.pictures import picture_grid, save_picture
 
 WORDS = '日本の旗 "red" apple\n👩\u200d🚒'
 
@@ -96,6 +97,23 @@ def test_previews_and_grids(draw, tmp_path):
     assert [each["prompt"] for each in json.loads(text[PNG_KEY])["pictures"]] == ["a", "b"]
 
 
+def test_a_grid_of_one_is_not_called_changed(draw, tmp_path):
+    drawn = draw("red apple", seed=2)
+    save_picture(picture_grid([drawn.images], titles=[["red apple"]], cell=64), tmp_path / "grid.png", drawn.png_text())
+    check = check_origin(tmp_path / "grid.png", draw.bundle)
+    assert check.drawn_by_this and check.pixels_are_the_codes is None
+
+
+def test_many_pictures_leave_a_file_that_opens(draw, tmp_path):
+    drawn = draw("red apple", seed=2)
+    for count, left in ((15_000, {"prompt", "seed"}), (200_000, set())):
+        codes = tuple(level.expand(count, -1, -1) for level in drawn.codes)
+        text = drawn.origin.png_text(["red apple"] * count, [2] * count, codes)
+        save_picture(drawn.images[0], tmp_path / "many.png", text)
+        pictures = read_origin(tmp_path / "many.png")["pictures"]
+        assert {name for each in pictures[:1] for name in each} == left
+
+
 def test_symbols_and_candidates_are_told(draw):
     plain, given = draw("red apple", seed=1), draw("red apple", seed=1, symbol=1, num_candidates=2)
     assert plain.origin.settings["given_codes"] == 0
@@ -162,6 +180,16 @@ def test_what_is_no_such_picture(draw, tmp_path):
         ("[]", "is damaged"),
         ('{"format_version": 1}', "is damaged"),
         ('{"format_version": 1, "model": "", "bundle_fingerprint": "", "pictures": [{}]}', "is damaged"),
+        (
+            '{"format_version": 1, "model": "", "bundle_fingerprint": "", "pictures": '
+            '[{"prompt": "", "seed": 0, "codes": [["a"]]}]}',
+            "codes must be whole numbers",
+        ),
+        (
+            '{"format_version": 1, "model": "", "bundle_fingerprint": "", "pictures": '
+            '[{"prompt": "", "seed": 0, "codes": 5}]}',
+            "is damaged",
+        ),
         ('{"format_version": 99}', "has format 99, this version of pictogram reads up to 1"),
     ],
 )

@@ -61,6 +61,9 @@ def push_image_tokenizer(
         if isinstance(tokenizer, LoadedImageTokenizer):
             tokenizer.model.save_pretrained(staging)
             tokenizer.processor.save_pretrained(staging)
+            if tokenizer.provenance is not None:
+                tokenizer.provenance.check(tokenizer.name, tokenizer.fingerprints)
+                tokenizer.provenance.save(staging)
             _stage_code(tokenizer, staging, remote_code)
             card = tokenizer_card(tokenizer, repo_id, facts=facts, remote_code=remote_code)
             atomic_write_text(staging / CARD_NAME, card)
@@ -77,7 +80,7 @@ def push_image_tokenizer(
             message=message,
             token=token,
             allow_patterns=[*TOKENIZER_FILES, PROVENANCE_NAME, CARD_NAME, PICTURE_NAME, *CODE_PATTERNS],
-            delete_patterns=CODE_PATTERNS,
+            delete_patterns=(*CODE_PATTERNS, PROVENANCE_NAME),
         )
 
 
