@@ -105,7 +105,7 @@ def _names(measured: dict[str, Any]) -> CardFigures:
     data, split = public_name(measured["data"]), measured["split"]
     guidance, count = measured["guidance_scale"], measured["num_captions"]
     rows = [
-        [f"pictures recalled by name, guidance {guidance:g}", f"{measured['name_accuracy']:.1%}"],
+        [f"pictures recalled by name, {_drawn(measured['sampling'])}", f"{measured['name_accuracy']:.1%}"],
         *([["without guidance", f"{measured['without_guidance']:.1%}"]] if guidance != 1 else []),
         ["ceiling that the image tokenizer sets", f"{measured['reconstructions']:.1%}"],
         ["shuffled captions", f"{measured['shuffled_captions']:.1%}"],
@@ -121,6 +121,13 @@ def _names(measured: dict[str, Any]) -> CardFigures:
         Figure("image-to-text", data, split, "accuracy", "names recalled by picture", measured["caption_accuracy"]),
     ]
     return CardFigures([where, markdown_table(["figure", "value"], rows)], index, limits)
+
+
+def _drawn(sampling: dict[str, Any]) -> str:
+    """The settings of the samples that change anything."""
+    plain = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    told = [f"{name} {sampling[name]}" for name, neutral in plain.items() if sampling[name] != neutral]
+    return ", ".join([f"guidance {sampling['guidance_scale']:g}", *told])
 
 
 def _classes(measured: dict[str, Any]) -> CardFigures:

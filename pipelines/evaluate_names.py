@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from ..lm.bundle import Bundle
+from ..lm.image_sampler import ImageSampling
 from ..tokenizer.pixel_dataset import load_pixels
 from .name_accuracy import measure_name_accuracy
 
@@ -18,4 +20,5 @@ def evaluate_names(
     accuracy = measure_name_accuracy(
         bundle, dataset, seed=seed, num_captions=num_captions, guidance_scale=guidance_scale
     )
-    return accuracy.to_dict() | {"data": data, "split": split, "seed": seed}
+    own = ImageSampling(guidance_scale=guidance_scale).of_model(bundle.image_generation_config)
+    return accuracy.to_dict() | {"data": data, "split": split, "seed": seed, "sampling": asdict(own)}
