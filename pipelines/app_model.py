@@ -75,7 +75,7 @@ class AppModel:
     @property
     def temperature(self) -> float:
         """The bundle's own, at which its pictures are best drawn."""
-        own = ImageSampling().of_model(self.bundle.prior).temperature
+        own = ImageSampling().of_model(self.bundle.image_generation_config).temperature
         return float(own) if isinstance(own, int | float) else 1.0
 
     @cached_property
