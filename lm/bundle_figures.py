@@ -132,29 +132,32 @@ def _drawn(sampling: dict[str, Any]) -> str:
 
 def _classes(measured: dict[str, Any]) -> CardFigures:
     """The prior as a classifier."""
-    protocol, accuracy = measured["protocol"], measured["accuracy"]
-    data, split = public_name(protocol["codes"]), protocol["split"]
-    low, high = accuracy["interval"]
-    sentence = (
-        f"By Bayes' rule it puts {accuracy['value']:.1%} ({low:.1%} to {high:.1%}) of {measured['num_images']} "
-        f"pictures of `{data}`, split `{split}`, into the right one of {len(measured['classes'])} classes."
-    )
-    name = f"right class of {len(measured['classes'])}, by Bayes' rule"
-    return CardFigures([sentence], [Figure("image-classification", data, split, "accuracy", name, accuracy["value"])])
+    count = len(measured["classes"])
+    sentence = f"By Bayes' rule it puts {_share(measured, 'accuracy')} into the right one of {count} classes."
+    named = ("image-classification", "accuracy", f"right class of {count}, by Bayes' rule")
+    return CardFigures([sentence], [_figure(measured, "accuracy", *named)])
 
 
 def _captions(measured: dict[str, Any]) -> CardFigures:
     """Captions that it writes."""
-    protocol, exact = measured["protocol"], measured["exact_match"]
-    data, split = public_name(protocol["codes"]), protocol["split"]
-    low, high = exact["interval"]
-    sentence = (
-        f"It writes the very caption of {exact['value']:.1%} ({low:.1%} to {high:.1%}) of {measured['num_images']} "
-        f"pictures of `{data}`, split `{split}`."
+    sentence = f"It writes the very caption of {_share(measured, 'exact_match').rstrip(',')}."
+    named = ("image-to-text", "exact_match", "captions written exactly")
+    return CardFigures([sentence], [_figure(measured, "exact_match", *named)])
+
+
+def _share(measured: dict[str, Any], name: str) -> str:
+    """A share of the pictures of a split with its interval, and a comma for what follows."""
+    protocol, share = measured["protocol"], measured[name]
+    low, high = share["interval"]
+    return (
+        f"{share['value']:.1%} ({low:.1%} to {high:.1%}) of {measured['num_images']} pictures of "
+        f"`{public_name(protocol['codes'])}`, split `{protocol['split']}`,"
     )
-    return CardFigures(
-        [sentence], [Figure("image-to-text", data, split, "exact_match", "captions written exactly", exact["value"])]
-    )
+
+
+def _figure(measured: dict[str, Any], share: str, task: str, metric: str, name: str) -> Figure:
+    protocol = measured["protocol"]
+    return Figure(task, public_name(protocol["codes"]), protocol["split"], metric, name, measured[share]["value"])
 
 
 def _ready(measured: dict[str, Any]) -> CardFigures:

@@ -18,7 +18,7 @@ from .evaluate_codec import tables as codec_tables
 from .evaluate_names import evaluate_names
 from .evaluate_prior import evaluate_prior
 from .evaluate_tokenizer import evaluate_image_tokenizer
-from .evaluation_card import card_folder, keep_for_card
+from .evaluation_card import measure_for_card
 from .evaluation_table import print_evaluation
 from .rate_tables import print_captions, print_classes, print_rates
 
@@ -271,12 +271,7 @@ def named_bundles(texts: Sequence[str]) -> dict[str, list[str]]:
 
 def _measured(kind: str, model: str, card: bool, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What `measure` returns; for a card, it stays in the model's folder as well."""
-    if card:
-        card_folder(model)
-    result = measure()
-    if card:
-        keep_for_card(model, kind, result)
-    return result
+    return measure_for_card(model, kind, measure) if card else measure()
 
 
 def _show(result: dict[str, Any], json_output: bool, print_table: Callable[[dict[str, Any]], None]) -> None:

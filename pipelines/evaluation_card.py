@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +26,25 @@ def card_folder(model: str) -> Path:
     return folder
 
 
-def keep_for_card(model: str, kind: str, result: dict[str, Any]) -> None:
-    """Writes a measurement into the model's folder.
+def measure_for_card(model: str, kind: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Measures, and writes the result into the model's folder as well.
+
+    The fingerprint is taken first: figures of a model that is replaced while it is measured are nobody's.
 
     Args:
         model: the folder.
         kind: see `hub.evaluations.KINDS`.
-        result: of the evaluation.
+        measure: evaluates the model.
+
+    Returns:
+        What `measure` does.
 
     Raises:
-        InputError: see `card_folder`.
+        InputError: see `card_folder`, or the model cannot be loaded.
     """
     folder = card_folder(model)
     is_tokenizer = kind == "tokenizer"
     fingerprint = (load_image_tokenizer(folder) if is_tokenizer else Bundle.from_pretrained(folder)).fingerprint
+    result = measure()
     write_evaluation(folder, kind, fingerprint, result)
+    return result

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 from tiny_apps import needs_gradio
+from tiny_browser import open_browser
 from tiny_bundles import DEEP, bundle_around
 from tiny_pictures import png
 
@@ -165,26 +165,9 @@ def served(tmp_path):
 
 
 @pytest.fixture
-def visitor(tmp_path):
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    from selenium.webdriver.chrome.service import Service
-
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs chromium and chromedriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-sync",
-        "--window-size=1280,1000",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(driver))
+def visitor():
+    logs = {"goog:loggingPrefs": {"performance": "ALL", "browser": "ALL"}}
+    browser = open_browser("--window-size=1280,1000", capabilities=logs)
     try:
         yield Visitor(browser)
     finally:

@@ -8,7 +8,7 @@ from pictogram.hub.errors import InputError
 from pictogram.hub.evaluations import read_evaluations
 from pictogram.lm.bundle import Bundle
 from pictogram.pipelines.evaluate_commands import app
-from pictogram.pipelines.evaluation_card import card_folder, keep_for_card
+from pictogram.pipelines.evaluation_card import card_folder, measure_for_card
 from pictogram.tokenizer.loading import load_image_tokenizer
 
 
@@ -37,4 +37,16 @@ def test_what_has_no_folder_is_refused_before_the_work(model):
     with pytest.raises(InputError, match=f"--card writes into the model's own folder, and {model} is none"):
         card_folder(model)
     with pytest.raises(InputError):
-        keep_for_card(model, "names", {})
+        measure_for_card(model, "names", lambda: pytest.fail("measured"))
+
+
+def test_a_model_that_is_replaced_while_it_is_measured(tmp_path):
+    folder = shutil.copytree(tokenizer_folder(), tmp_path / "tokenizer")
+
+    def measure() -> dict[str, int]:
+        shutil.copytree(tokenizer_folder(1), folder, dirs_exist_ok=True)
+        return {"num_images": 1}
+
+    measure_for_card(str(folder), "tokenizer", measure)
+    with pytest.raises(InputError, match="was measured on another model"):
+        read_evaluations(folder, load_image_tokenizer(folder).fingerprint)

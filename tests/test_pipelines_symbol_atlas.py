@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 from tiny_adapters import adapted
+from tiny_browser import open_browser
 from tiny_chain import bundle_folder, pictures, processor, tokenizer_folder
 
 from pictogram.hub.errors import InputError
@@ -88,26 +89,11 @@ def test_a_readme_of_something_else_stays(tmp_path):
 @pytest.mark.slow
 def test_a_browser_clicks_through_it(tmp_path):
     """Headless Chromium: loaded within a second, tabs, search, sort, links; a screenshot to look at."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium")
-    from selenium.webdriver.chrome.service import Service
+    browser = open_browser()
     from selenium.webdriver.common.by import By
 
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs chromium and chromedriver")
-    symbol_atlas(AtlasSettings(str(bundle_folder()), str(pictures())), tmp_path)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-sync",
-    ):
-        options.add_argument(argument)
-    browser = webdriver.Chrome(options=options, service=Service(driver))
     try:
+        symbol_atlas(AtlasSettings(str(bundle_folder()), str(pictures())), tmp_path)
         browser.get(f"file://{tmp_path}/index.html")
         script = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
         assert 0 < browser.execute_script(script) < 1000

@@ -13,7 +13,6 @@ from ..hub.card import card_text, markdown_table
 from ..hub.card_facts import CardFacts
 from ..hub.card_figures import CardFigures, figures_section, limits_section, model_index
 from ..hub.card_training import training_section
-from .fingerprints import decoder_fingerprint
 from .loading import LoadedImageTokenizer
 from .reconstructions import decode_prefixes
 from .tokenizer_figures import tokenizer_figures
@@ -95,7 +94,7 @@ def tokenizer_card(
     name = repo_id or "path/of/this/folder"
     decodes = _decodes(loaded, grids)
     sizes = list(config.codebook_sizes)
-    fingerprints = [["codes", f"`{loaded.codes_fingerprint}`"], ["decoder", f"`{decoder_fingerprint(loaded.model)}`"]]
+    fingerprints = [[of, f"`{digits}`"] for of, digits in loaded.fingerprints.items()]
     body = _BODY.format(
         title=title,
         repo_id=name,
