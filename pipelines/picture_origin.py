@@ -1,5 +1,7 @@
 """What drew a picture and how: written into its PNG file, so that the file alone says how it is made again.
 
+All but a completion's original and mask, which are the caller's.
+
 The chain is closed by fingerprints: the picture names the bundle that drew its codes, the bundle the image tokenizer
 that gives them their meaning, and the codes themselves stand beside them.
 """
