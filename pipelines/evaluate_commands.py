@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..hub.command_line import new_app, numbers, print_result
+from ..hub.command_line import command, new_app, numbers, print_result
 from ..hub.errors import InputError
 from .command_options import Card, Codes, Guidance, Json, JsonFile, MaxImages, Model, Seed, Split, png_path
 from .evaluate_captions import evaluate_captions
@@ -17,10 +17,13 @@ from .evaluate_codec import CodecEvaluation, evaluate_codec
 from .evaluate_codec import tables as codec_tables
 from .evaluate_names import evaluate_names
 from .evaluate_prior import evaluate_prior
+from .evaluate_samples import evaluate_samples
 from .evaluate_tokenizer import evaluate_image_tokenizer
 from .evaluation_card import measure_for_card
 from .evaluation_table import print_evaluation
 from .rate_tables import print_captions, print_classes, print_rates
+from .sample_table import print_samples
+from .samples_config import SamplesEvaluation
 
 app = new_app("Score an image tokenizer, or what a bundle has learned: its rate, classes, captions and names.")
 
@@ -252,6 +255,20 @@ def evaluate_codec_command(
         print_result(report, json_output)
     else:
         print(codec_tables(report) + f"\ncurves: {output / 'curves.png'}")
+
+
+app.command("samples")(
+    command(
+        SamplesEvaluation,
+        evaluate_samples,
+        "samples",
+        """Whether drawn pictures teach a classifier as real ones do, how they spread, and that they are no copies.
+
+        Example: pictogram evaluate samples --model fashion --data zalando-datasets/fashion_mnist --out samples
+        """,
+        show=print_samples,
+    )
+)
 
 
 def named_bundles(texts: Sequence[str]) -> dict[str, list[str]]:

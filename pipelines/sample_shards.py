@@ -1,4 +1,4 @@
-"""Sets of samples on disk: pictures of known classes in parquet files, drawn shard by shard, so that a killed run goes on.
+"""Sets of samples on disk: pictures of known classes in parquet files, drawn shard by shard; a killed run goes on.
 
 Whatever draws pictures of classes writes such a set (a bundle, or another system), and `evaluate samples` reads it.
 """
@@ -19,7 +19,7 @@ from datasets import ClassLabel, Features, Image, Value
 from PIL import Image as PILImage
 
 from ..hub.errors import InputError
-from ..hub.files import atomic_write_bytes, read_json_object, write_json
+from ..hub.files import atomic_write_bytes, atomic_write_text, read_json_object, write_json
 from ..tokenizer.pictures import png_bytes
 from ..tokenizer.progress import progress_bar
 
@@ -151,6 +151,7 @@ def _write_shard(
     }
     buffer = BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(columns, schema=features.arrow_schema), buffer)
-    with (path.parent / TIMES_NAME).open("a", encoding="utf-8") as times:  # before the shard: none lacks its time
-        times.write(json.dumps(line) + "\n")
+    times = path.with_name(TIMES_NAME)
+    earlier = times.read_text(encoding="utf-8") if times.exists() else ""
+    atomic_write_text(times, earlier + json.dumps(line) + "\n")  # before the shard: none lacks its time
     atomic_write_bytes(path, buffer.getvalue())

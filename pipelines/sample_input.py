@@ -1,0 +1,202 @@
+"""What `evaluate samples` compares: real pictures, what a tokenizer makes of them, and samples, all in one geometry."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from ..hub.command_line import numbers
+from ..hub.errors import InputError
+from ..lm.bundle import Bundle
+from ..lm.image_sampler import ImageSampling, PerLevel
+from ..tokenizer.decoding import UnreadableImage
+from ..tokenizer.devices import default_device
+from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
+from ..tokenizer.images import ImageSource, load_image_source
+from ..tokenizer.interface import TokenizesImages
+from ..tokenizer.loading import load_image_tokenizer
+from ..tokenizer.padding import Box
+from .labelled_pictures import (
+    LabelledPictures,
+    check_other_pictures,
+    check_several_classes,
+    labelled_pictures,
+    with_same_classes,
+)
+from .sample_arms import PictureArm, balanced_rows, decoded_arm, one_box, real_arm
+from .sample_shards import DrawClasses, SampleTimes, write_samples
+from .samples_config import SamplesEvaluation
+from .text_to_image import TextToImagePipeline
+
+REAL, DECODED, SAMPLES = "real", "decoded", "samples"
+"""Arms: training pictures, what a tokenizer makes of them, and what was drawn."""
+
+_NUM_LOOKED_AT = 64
+
+
+@dataclass(frozen=True, eq=False)
+class SampleInput:
+    """Everything that is compared.
+
+    Attributes:
+        names: of the classes.
+        learned: all training pictures.
+        measured: all test pictures.
+        arms: by name, N pictures or a few less each; no `DECODED` without a tokenizer.
+        decoded_test: test pictures, encoded and decoded; None without a tokenizer.
+        times: what drawing took; None if others drew.
+        origin: who drew the samples, and how.
+        failures: pictures that cannot be read, each as "key (reason)".
+    """
+
+    names: Sequence[str]
+    learned: PictureArm
+    measured: PictureArm
+    arms: dict[str, PictureArm]
+    decoded_test: PictureArm | None
+    times: SampleTimes | None
+    origin: dict[str, Any]
+    failures: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """Who makes tensors and decoded pictures; no tokenizer without a model."""
+
+    processor: ImageTokenizerImageProcessorPil
+    tokenizer: TokenizesImages | None
+    bundle: Bundle | None = None
+
+
+def open_input(what: SamplesEvaluation) -> SampleInput:
+    """Opens real pictures, and opens or draws the samples.
+
+    Raises:
+        InputError: something is missing or does not fit.
+    """
+    check_other_pictures(what.data, what.split, what.reference_split)
+    source = _open_source(what)
+    reference, test = (
+        labelled_pictures(what.data, split, source.processor, column=what.column or None)
+        for split in (what.reference_split, what.split)
+    )
+    learned, measured = with_same_classes(reference, test)
+    check_several_classes(learned)
+    names, box = learned.labels.names, one_box(learned.dataset)
+    rows = balanced_rows(learned.classes, what.num_images, len(names), what.seed)
+    samples, times, origin = _samples(what, source, names, box, learned.dataset.source)
+    everything, decoded_test = real_arm(learned, box), None
+    arms = {REAL: everything.of(torch.tensor(rows))}
+    if source.tokenizer is not None:
+        arms[DECODED] = decoded_arm(learned, rows, source.tokenizer, box, "decode training pictures")
+        every = range(len(measured.dataset))
+        decoded_test = decoded_arm(measured, every, source.tokenizer, box, "decode test pictures")
+    failures = [*learned.failures, *measured.failures, *samples.failures]
+    arms[SAMPLES] = _beginning(real_arm(samples, box), what.num_images, len(names))
+    return SampleInput(names, everything, real_arm(measured, box), arms, decoded_test, times, origin, failures)
+
+
+def _open_source(what: SamplesEvaluation) -> _Source:
+    if not what.samples:
+        bundle = Bundle.from_pretrained(what.model).to(default_device())
+        return _Source(bundle.image_processor, bundle.image_tokenizer, bundle)
+    if what.tokenizer:
+        loaded = load_image_tokenizer(what.tokenizer)
+        return _Source(loaded.processor, loaded.model.to(default_device()).eval())
+    return _Source(native_processor(what.data, what.reference_split), None)
+
+
+def native_processor(data: str, split: str) -> ImageTokenizerImageProcessorPil:
+    """Makes tensors of the first picture's own size, grey if the first pictures are."""
+    pictures = list(itertools.islice(_readable(load_image_source(data, split)), _NUM_LOOKED_AT))
+    if not pictures:
+        raise InputError(f"split {split} of {data} holds no picture that can be read")
+    size = {"height": pictures[0].height, "width": pictures[0].width}
+    grey = all(_is_grey(picture) for picture in pictures)
+    return ImageTokenizerImageProcessorPil(size=size, num_channels=1 if grey else 3)
+
+
+def _readable(source: ImageSource) -> Iterator[Image.Image]:
+    for row in range(len(source)):
+        with contextlib.suppress(UnreadableImage):
+            yield source.read(row)
+
+
+def _is_grey(image: Image.Image) -> bool:
+    red, green, blue = (channel.tobytes() for channel in image.convert("RGB").split())
+    return red == green == blue
+
+
+def _samples(
+    what: SamplesEvaluation, source: _Source, names: Sequence[str], box: Box, real: ImageSource
+) -> tuple[LabelledPictures, SampleTimes | None, dict[str, Any]]:
+    """The samples, what drawing took, and who drew."""
+    times, folder, origin = None, what.samples, {"samples": what.samples}
+    if source.bundle is not None:
+        folder = str(Path(what.output) / "samples")
+        sampling = sampling_of(what).of_model(source.bundle.image_generation_config)
+        origin = {"fingerprint": source.bundle.fingerprint, "sampling": asdict(sampling)}
+        draw = bundle_draws(source.bundle, names, sampling, box, what.batch_size)
+        times = write_samples(Path(folder), draw, names, what.num_images, seed=what.seed, origin=origin)
+    samples = labelled_pictures(folder, "train", source.processor)
+    if list(samples.labels.names) != list(names):
+        raise InputError(f"samples must have the classes {list(names)}, got {list(samples.labels.names)}")
+    if what.samples:
+        _check_sizes(samples.dataset.source, real)
+    return samples, times, origin
+
+
+def _check_sizes(samples: ImageSource, real: ImageSource) -> None:
+    """A processor would make them alike, and what it does to samples alone would be taken for their fault."""
+    expected = real.read(0).size
+    for row in range(len(samples)):
+        if (size := samples.read(row).size) != expected:
+            spelled = ["x".join(map(str, each)) for each in (expected, size)]
+            raise InputError(f"samples must have the size of the real pictures, {spelled[0]}, got {spelled[1]}")
+
+
+def bundle_draws(
+    bundle: Bundle, names: Sequence[str], sampling: ImageSampling, box: Box, batch_size: int
+) -> DrawClasses:
+    """Draws classes by their names, as captions, and cuts the pictures to `box`."""
+    pipeline = TextToImagePipeline(bundle)
+    edges = box.left, box.top, box.left + box.width, box.top + box.height
+
+    def draw(classes: Sequence[int], seeds: Sequence[int]) -> list[Image.Image]:
+        prompts = [names[number] for number in classes]
+        drawn = pipeline(prompts, seed=seeds, batch_size=batch_size, **asdict(sampling))
+        return [image.crop(edges) for image in drawn.images]
+
+    return draw
+
+
+def sampling_of(what: SamplesEvaluation) -> ImageSampling:
+    """How codes are drawn, where the settings say so.
+
+    Raises:
+        InputError: a value is no number.
+    """
+    return ImageSampling(
+        guidance_scale=_per_level("guidance_scale", what.guidance_scale) or 1.0,
+        temperature=_per_level("temperature", what.temperature),
+        top_p=_per_level("top_p", what.top_p),
+    )
+
+
+def _per_level(name: str, text: str) -> PerLevel | None:
+    values = numbers(name, text)
+    return values[0] if len(values) == 1 else values or None
+
+
+def _beginning(arm: PictureArm, count: int, num_classes: int) -> PictureArm:
+    """The first pictures of each class, as many of each as a set of `count` has."""
+    wanted = [count // num_classes + (each < count % num_classes) for each in range(num_classes)]
+    rows = [(arm.classes == each).nonzero().squeeze(1)[:most] for each, most in enumerate(wanted)]
+    return arm.of(torch.cat(rows).sort().values)

@@ -1,0 +1,59 @@
+"""The settings of `pictogram evaluate samples`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..hub.command_line import check_options, entries, option, seed_option
+from ..hub.errors import InputError
+from .sample_classifier import ClassifierRecipe
+
+METRICS = ("cas", "fd", "precision-recall", "memorisation")
+
+
+@dataclass(kw_only=True)
+class SamplesEvaluation:
+    """What is measured."""
+
+    model: str = option(
+        "bundle",
+        "Bundle that draws: a folder, owner/name on the Hub, or the shipped fashion.",
+    )
+    samples: str = option(
+        "",
+        "Pictures that something else has drawn, with class labels: a folder, parquet, or any `datasets` name. By "
+        "default the bundle draws, into the folder of --out.",
+    )
+    tokenizer: str = option(
+        "", "With --samples: image tokenizer whose decoded pictures stand beside them; by default there are none."
+    )
+    data: str = option("embedded", "Real pictures with class labels: a folder, parquet, or any `datasets` name.")
+    split: str = option("test", "Split that classifiers are tested on and samples compared with.")
+    reference_split: str = option("train", "Split that the model learned from.")
+    column: str = option("", "With the classes; by default the first with class labels.")
+    metric: str = option(",".join(METRICS), "What to measure, with commas.")
+    num_images: int = option(10_000, "Pictures of each arm, equally many of each class.", at_least=2)
+    guidance_scale: str = option("1", "One number, or one for each level with commas; 1 draws as the model does.")
+    temperature: str = option("", "Likewise; the model's own unless told.")
+    top_p: str = option("", "Likewise.")
+    batch_size: int = option(250, "Pictures drawn at a time.", at_least=1)
+    num_steps: int = option(ClassifierRecipe.num_steps, "Steps of every classifier.", at_least=1)
+    seed: int = seed_option()
+    feature_seed: int = option(
+        1000,
+        "Of the classifier in whose features pictures are compared: none that anything was tuned with.",
+        at_least=0,
+    )
+    kept: str = option("", "Folder of what classifiers have said before, to share; by default inside --out.")
+    output: str = option("samples", "Folder for the samples, evaluation.json and pictures.", flag="--out")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        unknown = [name for name in self.metrics if name not in METRICS]
+        if unknown or not self.metrics:
+            raise InputError(f"metric must be some of {', '.join(METRICS)}, got {self.metric!r}")
+
+    @property
+    def metrics(self) -> list[str]:
+        """The names in `metric`."""
+        return entries(self.metric)

@@ -1,0 +1,67 @@
+"""What `evaluate samples` compares, in one geometry."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from tiny_samples import NAMES, data, noise
+from tiny_samples import asked as ask
+
+from pictogram.hub.errors import InputError
+from pictogram.pipelines.evaluate_samples import evaluate_samples
+from pictogram.pipelines.sample_input import native_processor, open_input
+from pictogram.pipelines.sample_shards import write_samples
+
+
+@pytest.fixture
+def asked(tmp_path):
+    return ask(tmp_path / "out")
+
+
+def test_pictures_that_something_else_drew(asked, tmp_path):
+    folder = tmp_path / "drawn"
+    write_samples(folder, noise, NAMES, 20, seed=0, origin={}, shard_size=7)
+    report = evaluate_samples(replace(asked, samples=str(folder), num_images=10))
+    assert list(report["recognised"]) == ["real", "samples"]
+    assert "decoded test" not in report["memorisation"]["pixels"]
+    assert report["seconds"] is None
+    assert report["protocol"]["num_images_of"] == {"real": 10, "samples": 10}
+
+
+def test_a_padded_tokenizer_is_compared_without_its_padding(asked):
+    given = open_input(asked)
+    assert {arm.pixels.shape for arm in given.arms.values()} == {(16, 3, 16, 16)}
+    assert given.arms["samples"].classes.tolist() == [0, 1] * 8
+
+
+def test_grey_pictures_are_compared_in_grey(tmp_path):
+    assert native_processor(str(data()), "train").num_channels == 3
+    write_samples(tmp_path, noise, NAMES, 4, seed=0, origin={})
+    processor = native_processor(str(tmp_path), "train")
+    assert processor.num_channels == 1 and dict(processor.size) == {"height": 16, "width": 16}
+
+
+def test_samples_of_other_classes_or_another_size(asked, tmp_path):
+    write_samples(tmp_path / "names", noise, ["bright", "grim"], 4, seed=0, origin={})
+    with pytest.raises(InputError, match="samples must have the classes"):
+        evaluate_samples(replace(asked, samples=str(tmp_path / "names")))
+    small = partial(noise, size=8)
+    write_samples(tmp_path / "small", small, NAMES, 4, seed=0, origin={})
+    with pytest.raises(InputError, match="size of the real pictures, 16x16, got 8x8"):
+        evaluate_samples(replace(asked, samples=str(tmp_path / "small")))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metric": "fid"}, "metric must be some of cas, fd"),
+        ({"metric": ""}, "metric must be some of"),
+        ({"num_images": 1}, "num_images must be at least 2"),
+        ({"split": "train"}, "must differ, got split train for both"),
+        ({"guidance_scale": "much"}, "guidance_scale must be numbers"),
+        ({"column": "style"}, "no column 'style'"),
+    ],
+)
+def test_mistakes(asked, changes, message):
+    with pytest.raises(InputError, match=message):
+        evaluate_samples(replace(asked, **changes))
