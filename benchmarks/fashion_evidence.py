@@ -1,0 +1,154 @@
+"""Systems that draw clothes by the names of their classes, under equal budgets, are trained, sampled from and scored.
+
+python benchmarks/fashion_splits.py --data zalando-datasets/fashion_mnist --out fashion
+python benchmarks/fashion_evidence.py --data fashion --work evidence --minutes 30 --seeds 0,1,2 --json evidence.json
+
+Every stage is a command of its own and runs once: started again, the script goes on where it was. Choices are made with
+`--split validation`; `--split test` is for the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fashion_systems import PICTOGRAM, Run, Stage, stages
+from interleaved import print_report
+from safetensors import safe_open
+
+from pictogram import InputError
+from pictogram.hub.command_line import entries, whole_numbers
+from pictogram.hub.files import read_json_object, write_json
+
+
+def run_stage(stage: Stage, folder: Path) -> dict[str, Any]:
+    """Runs a command, unless it has been; a command that fails stops everything.
+
+    Returns:
+        Its `seconds`, and `cpu_seconds` of all its threads, of the run that ended well.
+
+    Raises:
+        InputError: the command failed.
+    """
+    record = folder / "stages" / f"{stage.name.replace(' ', '-')}.json"
+    if record.exists():
+        return read_json_object(record)
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / f"{record.stem}.log"
+    before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with log.open("ab") as output:
+        code = subprocess.run(stage.command, stdout=output, stderr=output, check=False).returncode
+    if code:
+        raise InputError(f"{stage.name} failed with exit code {code}; {log} says why")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    found = {"stage": stage.name, "trains": stage.trains, "seconds": time.perf_counter() - clock, "cpu_seconds": cpu}
+    write_json(record, found | {"command": stage.command})
+    return read_json_object(record)
+
+
+def scoring(run: Run, kept: Path) -> Stage:
+    """The command that scores a run's samples."""
+    where = [
+        "--data",
+        str(run.data),
+        "--split",
+        run.split,
+        "--num-images",
+        str(run.num_images),
+        "--seed",
+        str(run.seed),
+    ]
+    out = ["--kept", str(kept), "--out", str(run.folder / "evaluation"), "--json"]
+    if (run.folder / "bundle").is_dir():
+        return Stage(
+            "evaluation", [*PICTOGRAM, "evaluate", "samples", "--model", str(run.folder / "bundle"), *where, *out]
+        )
+    given = ["--samples", str(run.folder / "peer" / "samples")]
+    if (run.folder / "tokenizer").is_dir():
+        given += ["--tokenizer", str(run.folder / "tokenizer")]
+    return Stage("evaluation", [*PICTOGRAM, "evaluate", "samples", *given, *where, *out])
+
+
+def measure(run: Run, kept: Path) -> dict[str, Any]:
+    """Trains, samples and scores."""
+    times = [run_stage(stage, run.folder) for stage in stages(run)]
+    run_stage(scoring(run, kept), run.folder)
+    report = read_json_object(run.folder / "evaluation" / "evaluation.json")
+    return {
+        "system": run.system,
+        "minutes": run.minutes,
+        "seed": run.seed,
+        "training_cpu_seconds": sum(stage["cpu_seconds"] for stage in times if stage["trains"]),
+        "parameters": count_parameters(run.folder),
+        "stages": times,
+        "peer": read_json_object(path) if (path := run.folder / "peer.json").exists() else None,
+        "evaluation": report,
+    }
+
+
+def count_parameters(folder: Path) -> dict[str, int]:
+    """Numbers in the weights of a run, by file; running means and codebooks included."""
+    found: dict[str, int] = {}
+    for name in ("tokenizer", "bundle", "peer"):
+        for path in sorted((folder / name).glob("*.safetensors")):
+            with safe_open(path, "pt") as weights:
+                shapes = [weights.get_slice(key).get_shape() for key in weights.keys()]  # noqa: SIM118
+            found[str(path.relative_to(folder))] = sum(_product(shape) for shape in shapes)
+    return found
+
+
+def _product(shape: Sequence[int]) -> int:
+    product = 1
+    for size in shape:
+        product *= size
+    return product
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("fashion"), help="folder of fashion_splits.py")
+    parser.add_argument("--work", type=Path, default=Path("evidence"), help="folder for everything")
+    parser.add_argument("--systems", default="pictogram,gan,pixelsnail,patches")
+    parser.add_argument("--minutes", default="30", help="budgets of two cores")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--num-images", type=int, default=10_000)
+    parser.add_argument("--split", default="test", choices=("test", "validation"))
+    parser.add_argument("--json", type=Path, help="file for the report")
+    given = parser.parse_args(arguments)
+    try:
+        chosen = itertools.product(
+            whole_numbers("minutes", given.minutes), entries(given.systems), whole_numbers("seeds", given.seeds)
+        )
+        runs = [
+            Run(
+                system,
+                minutes,
+                seed,
+                given.data,
+                given.work / f"{system}-{minutes}-{seed}",
+                given.num_images,
+                given.split,
+            )
+            for minutes, system, seed in chosen
+        ]
+        report = {
+            "threads": os.environ.get("OMP_NUM_THREADS"),
+            "runs": [measure(run, given.work / "kept") for run in runs],
+        }
+    except InputError as error:
+        parser.error(str(error))
+    print_report(json.loads(json.dumps(report)), given.json)
+
+
+if __name__ == "__main__":
+    main()

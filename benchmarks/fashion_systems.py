@@ -1,0 +1,188 @@
+"""The systems that are compared on Fashion-MNIST under equal budgets of training, as the commands that make them.
+
+A budget is in minutes of two cores: 30 are an hour of one core's time. Steps are chosen so that training takes about
+that long on the machine where the figures were measured; what it took stands beside every figure.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pictogram import InputError
+
+BENCHMARKS = Path(__file__).parent
+PICTOGRAM = [sys.executable, "-m", "pictogram"]
+SAMPLES = "samples"
+"""Folder in a system's own where its samples lie; a bundle's are drawn by the evaluation."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One system, one budget, one seed.
+
+    Attributes:
+        system: a name of `SYSTEMS`.
+        minutes: budget, of two cores.
+        seed: of everything random.
+        data: folder of the splits.
+        folder: for everything that the run writes.
+        num_images: samples.
+        split: that is scored.
+    """
+
+    system: str
+    minutes: int
+    seed: int
+    data: Path
+    folder: Path
+    num_images: int
+    split: str
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A command.
+
+    Attributes:
+        name: of the stage.
+        command: program and arguments.
+        trains: whether its time counts towards the budget.
+    """
+
+    name: str
+    command: list[str]
+    trains: bool = False
+
+
+def stages(run: Run) -> list[Stage]:
+    """Everything from data to samples; no evaluation.
+
+    Raises:
+        InputError: there is no such system, or it has no such budget.
+    """
+    if run.system not in SYSTEMS:
+        raise InputError(f"system must be one of {', '.join(SYSTEMS)}, got {run.system!r}")
+    settings = SETTINGS[run.system]
+    if run.minutes not in settings:
+        raise InputError(f"budget of {run.system} must be one of {', '.join(map(str, settings))}, got {run.minutes}")
+    return SYSTEMS[run.system](run, settings[run.minutes])
+
+
+def _pictogram(run: Run, settings: dict[str, list[str]]) -> list[Stage]:
+    """This package: an image tokenizer, and a transformer on words and codes."""
+    return [_tokenizer(run, settings["tokenizer"]), *_codes(run), _prior(run, settings["prior"])]
+
+
+def _patches(run: Run, settings: dict[str, list[str]]) -> list[Stage]:
+    """An ablation: the same prior on codes of patches, without a network."""
+    command = [
+        *PICTOGRAM,
+        "train-patches",
+        *_on(run),
+        *settings["tokenizer"],
+        "--output",
+        str(run.folder / "tokenizer"),
+    ]
+    return [Stage("tokenizer", command, trains=True), *_codes(run), _prior(run, settings["prior"])]
+
+
+def _pixelsnail(run: Run, settings: dict[str, list[str]]) -> list[Stage]:
+    """VQ-VAE-2 with gated convolutional priors."""
+    script = [sys.executable, str(BENCHMARKS / "peers" / "pixelsnail.py")]
+    options = ["--codes", str(run.folder / "codes"), "--tokenizer", str(run.folder / "tokenizer")]
+    scored = ["--eval-split", run.split, "--json", str(run.folder / "peer.json")]
+    command = [*script, *options, *settings["prior"], *scored, *_drawn(run)]
+    return [_tokenizer(run, settings["tokenizer"]), *_codes(run), Stage("prior", command, trains=True)]
+
+
+def _gan(run: Run, settings: dict[str, list[str]]) -> list[Stage]:
+    """A projection GAN in BigGAN's manner."""
+    script = [sys.executable, str(BENCHMARKS / "peers" / "projection_gan.py")]
+    command = [*script, *_on(run), *settings["gan"], "--json", str(run.folder / "peer.json"), *_drawn(run)]
+    return [Stage("gan", command, trains=True)]
+
+
+def _tokenizer(run: Run, settings: list[str]) -> Stage:
+    command = [*PICTOGRAM, "train-tokenizer", *_on(run), *settings, "--output", str(run.folder / "tokenizer")]
+    return Stage("tokenizer", command, trains=True)
+
+
+def _codes(run: Run) -> list[Stage]:
+    fixed = [
+        "--caption-column",
+        "label",
+        "--model",
+        str(run.folder / "tokenizer"),
+        "--output",
+        str(run.folder / "codes"),
+    ]
+    return [
+        Stage(f"codes of {split}", [*PICTOGRAM, "tokenize", "--data", str(run.data), "--split", split, *fixed])
+        for split in ("train", run.split)
+    ]
+
+
+def _prior(run: Run, settings: list[str]) -> Stage:
+    places = ["--codes", str(run.folder / "codes"), "--tokenizer", str(run.folder / "tokenizer")]
+    command = [
+        *PICTOGRAM,
+        "train-lm",
+        *places,
+        *settings,
+        "--seed",
+        str(run.seed),
+        "--output",
+        str(run.folder / "bundle"),
+    ]
+    return Stage("prior", command, trains=True)
+
+
+def _on(run: Run) -> list[str]:
+    return ["--data", str(run.data), "--split", "train", "--seed", str(run.seed)]
+
+
+def _drawn(run: Run) -> list[str]:
+    return ["--seed", str(run.seed), "--num-samples", str(run.num_images), "--output", str(run.folder / "peer")]
+
+
+Make = Callable[[Run, dict[str, list[str]]], list[Stage]]
+
+SYSTEMS: dict[str, Make] = {"pictogram": _pictogram, "gan": _gan, "pixelsnail": _pixelsnail, "patches": _patches}
+
+_FAST = "--num-blocks 1 --prefix-share 0.25 --mixed-precision bf16 --checkpoint-every 500"
+_CAPTIONS = "--dropout 0.1 --image-to-text 0 --text-vocab-size 512 --checkpoint-every 500"
+_PATCHES = "--image-size 28 --num-channels 1 --patch-size 4 --codebook-size 512"
+_TWO_LEVELS = "--strides 8,4 --codebook-sizes 512,512"
+
+_TEXTS: dict[str, dict[int, dict[str, str]]] = {
+    "pictogram": {
+        30: {
+            "tokenizer": f"--preset fashion32 {_FAST} --num-steps 1500",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 2000",
+        },
+        120: {
+            "tokenizer": f"--preset fashion32 {_FAST} --num-steps 6000",
+            "prior": f"--size small {_CAPTIONS} --num-steps 6000",
+        },
+    },
+    "gan": {30: {"gan": "--num-steps 12000"}, 120: {"gan": "--num-steps 48000"}},
+    "pixelsnail": {
+        30: {"tokenizer": f"--preset fashion32 {_FAST} {_TWO_LEVELS} --num-steps 1500", "prior": "--num-steps 2000"},
+        120: {"tokenizer": f"--preset fashion32 {_FAST} {_TWO_LEVELS} --num-steps 6000", "prior": "--num-steps 8000"},
+    },
+    "patches": {
+        30: {"tokenizer": _PATCHES, "prior": f"--size nano {_CAPTIONS} --num-steps 3000"},
+        120: {"tokenizer": _PATCHES, "prior": f"--size small {_CAPTIONS} --num-steps 9000"},
+    },
+}
+
+SETTINGS = {
+    system: {
+        minutes: {stage: options.split() for stage, options in texts.items()} for minutes, texts in budgets.items()
+    }
+    for system, budgets in _TEXTS.items()
+}
+"""Options of the training stages, by system and budget."""
