@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import resource
 import subprocess
@@ -67,6 +66,7 @@ def scoring(run: Run, kept: Path) -> Stage:
         "--seed",
         str(run.seed),
     ]
+    where += ["--num-steps", str(run.classifier_steps)]
     out = ["--kept", str(kept), "--out", str(run.folder / "evaluation"), "--json"]
     if (run.folder / "bundle").is_dir():
         return Stage(
@@ -122,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", default="30", help="budgets of two cores")
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--num-images", type=int, default=10_000)
+    parser.add_argument("--classifier-steps", type=int, default=Run.classifier_steps)
     parser.add_argument("--split", default="test", choices=("test", "validation"))
     parser.add_argument("--json", type=Path, help="file for the report")
     given = parser.parse_args(arguments)
@@ -129,25 +130,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen = itertools.product(
             whole_numbers("minutes", given.minutes), entries(given.systems), whole_numbers("seeds", given.seeds)
         )
-        runs = [
-            Run(
-                system,
-                minutes,
-                seed,
-                given.data,
-                given.work / f"{system}-{minutes}-{seed}",
-                given.num_images,
-                given.split,
-            )
-            for minutes, system, seed in chosen
-        ]
-        report = {
-            "threads": os.environ.get("OMP_NUM_THREADS"),
-            "runs": [measure(run, given.work / "kept") for run in runs],
-        }
+        runs = [_run(given, system, minutes, seed) for minutes, system, seed in chosen]
+        measured = [measure(run, given.work / "kept") for run in runs]
     except InputError as error:
         parser.error(str(error))
-    print_report(json.loads(json.dumps(report)), given.json)
+    print_report({"threads": os.environ.get("OMP_NUM_THREADS"), "runs": measured}, given.json)
+
+
+def _run(given: argparse.Namespace, system: str, minutes: int, seed: int) -> Run:
+    folder = given.work / f"{system}-{minutes}-{seed}"
+    return Run(system, minutes, seed, given.data, folder, given.num_images, given.split, given.classifier_steps)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Run:
         folder: for everything that the run writes.
         num_images: samples.
         split: that is scored.
+        classifier_steps: of every classifier that scores.
     """
 
     system: str
@@ -40,6 +41,7 @@ class Run:
     folder: Path
     num_images: int
     split: str
+    classifier_steps: int = 2000
 
 
 @dataclass(frozen=True)

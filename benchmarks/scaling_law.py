@@ -1,4 +1,4 @@
-"""L(N, D) = E + A / N^alpha + B / D^beta, fitted to measured points (Hoffmann et al. 2022, arXiv:2203.15556, section 3.3).
+"""L(N, D) = E + A / N^alpha + B / D^beta, fitted to points (Hoffmann et al. 2022, arXiv:2203.15556, section 3.3).
 
 The fit minimises the Huber loss of the logarithms' residuals from many starts. With a dozen points and five numbers
 the law is a summary of what was measured; it is no licence to extrapolate, and its residuals stand beside it.

@@ -1,0 +1,123 @@
+"""`benchmarks/fashion_splits.py` and `fashion_evidence.py`: held-out pictures, and stages that run once."""
+
+import importlib
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from tiny_samples import NAMES, data, noise
+
+from pictogram import InputError
+from pictogram.pipelines.sample_shards import write_samples
+from pictogram.tokenizer.images import load_image_source
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(autouse=True)
+def scripts(monkeypatch):
+    """Scripts find their siblings in their own folder."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def clothes(tmp_path_factory):
+    """Two splits of 40 and 8 grey pictures of two classes, as parquet."""
+    folder = tmp_path_factory.mktemp("clothes")
+    for seed, (split, count) in enumerate((("train", 40), ("test", 8))):
+        write_samples(folder / split, noise, NAMES, count, seed=1000 * seed, origin={}, shard_size=100)
+        shard = next((folder / split).glob("*.parquet"))
+        shard.rename(folder / f"{split}.parquet")
+    return folder
+
+
+def pixels(folder, split):
+    source = load_image_source(str(folder), split)
+    return [source.read(row).tobytes() for row in range(len(source))]
+
+
+def test_held_out_pictures_are_nowhere_else(clothes, tmp_path):
+    splits = importlib.import_module("fashion_splits")
+    assert splits.write_splits(str(clothes), tmp_path, 10) == {"train": 30, "validation": 10, "test": 8}
+    parts = {split: pixels(tmp_path, split) for split in ("train", "validation", "test")}
+    assert not set(parts["train"]) & set(parts["validation"])
+    assert sorted(parts["train"] + parts["validation"]) == sorted(pixels(clothes, "train"))
+    assert parts["test"] == pixels(clothes, "test")
+    labels = load_image_source(str(tmp_path), "validation").class_labels()
+    assert labels.names == tuple(NAMES) and torch.bincount(labels.values).tolist() == [5, 5]
+
+
+def test_too_few_pictures(clothes, tmp_path, capsys):
+    splits = importlib.import_module("fashion_splits")
+    with pytest.raises(SystemExit):
+        splits.main(["--data", str(clothes), "--out", str(tmp_path)])
+    assert "more than 5000 training pictures, got 40" in capsys.readouterr().err
+
+
+def run(tmp_path, **changes):
+    systems = importlib.import_module("fashion_systems")
+    given = systems.Run("fake", 30, 0, data(), tmp_path / "fake", 16, "test")
+    return replace(given, **changes)
+
+
+def test_every_system_trains_what_counts():
+    systems = importlib.import_module("fashion_systems")
+    for system, budgets in systems.SETTINGS.items():
+        for minutes in budgets:
+            made = systems.stages(systems.Run(system, minutes, 3, Path("d"), Path("w"), 10, "test"))
+            assert any(stage.trains for stage in made)
+            for stage in made:
+                if stage.trains:
+                    assert "--seed" in stage.command
+                    assert "test" not in stage.command or "--eval-split" in stage.command
+
+
+@pytest.mark.parametrize(("changes", "message"), [({"system": "x"}, "system must be"), ({"minutes": 7}, "budget of")])
+def test_unknown_systems_and_budgets(tmp_path, changes, message):
+    systems = importlib.import_module("fashion_systems")
+    with pytest.raises(InputError, match=message):
+        systems.stages(run(tmp_path, **({"system": "gan"} | changes)))
+
+
+def test_a_stage_runs_once_and_says_what_it_took(tmp_path):
+    evidence, systems = (importlib.import_module(name) for name in ("fashion_evidence", "fashion_systems"))
+    code = f"open({str(tmp_path / 'count')!r}, 'a').write('x'); sum(range(3_000_000))"
+    stage = systems.Stage("count up", [sys.executable, "-c", code], trains=True)
+    first = evidence.run_stage(stage, tmp_path)
+    assert evidence.run_stage(stage, tmp_path) == first
+    assert (tmp_path / "count").read_text() == "x"
+    assert first["cpu_seconds"] > 0 and first["trains"]
+
+
+def test_a_stage_that_fails_says_where_to_look(tmp_path):
+    evidence, systems = (importlib.import_module(name) for name in ("fashion_evidence", "fashion_systems"))
+    stage = systems.Stage("break", [sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(InputError, match=r"break failed with exit code 3; .*break.log says why"):
+        evidence.run_stage(stage, tmp_path)
+    assert not (tmp_path / "stages" / "break.json").exists()
+
+
+def test_a_whole_run(tmp_path, monkeypatch):
+    evidence, systems = (importlib.import_module(name) for name in ("fashion_evidence", "fashion_systems"))
+
+    def fake(given, settings):
+        samples = given.folder / "peer" / "samples"
+        write_samples(samples, noise, NAMES, given.num_images, seed=given.seed, origin={})
+        save_file({"weight": torch.zeros(3, 4)}, given.folder / "peer" / "generator.safetensors")
+        return [systems.Stage("training", [sys.executable, "-c", "pass"], trains=True)]
+
+    monkeypatch.setitem(systems.SYSTEMS, "fake", fake)
+    monkeypatch.setitem(systems.SETTINGS, "fake", {30: {}})
+    words = ["--data", str(data()), "--work", str(tmp_path / "work"), "--systems", "fake", "--num-images", "16"]
+    words += ["--classifier-steps", "10"]
+    evidence.main([*words, "--json", str(tmp_path / "report.json")])
+    (found,) = json.loads((tmp_path / "report.json").read_text())["runs"]
+    assert found["parameters"] == {"peer/generator.safetensors": 12}
+    assert found["evaluation"]["cas"]["samples"]["accuracy"]["num_images"] == 24
+    assert found["training_cpu_seconds"] > 0
+    assert Image.open(tmp_path / "work" / "fake-30-0" / "evaluation" / "samples.png")
