@@ -3,21 +3,23 @@
 python benchmarks/symbol_cost.py --codes codes --tokenizer image-tokenizer --json cost.json
 python benchmarks/symbol_cost.py --quick
 
-One prior learns the same pictures three times, with the same finer codes and other symbols before them: their own, the
-same for all (so that it says nothing and costs nothing), and those of other pictures, drawn at random. A token at the
-beginning of the document says which. With bits(s) of the symbol and bits(rest | s) of the finer codes behind it, the
-cost is
+One prior learns the same pictures with the same finer codes and other symbols before them: half of the time their own;
+else the same for all (so that it says nothing and costs nothing), or those of other pictures, drawn at random. A token
+at the beginning of the document says which. With bits(s) of the symbol and bits(rest | s) of the finer codes behind it,
+the cost is
 
     bits(s) + bits(rest | s) - bits(rest)
 
 A symbol that says what the finer codes would have had to say costs nothing. A random one costs all of its bits, or the
-measurement is wrong. Priors of their own for the three kinds would differ by more than the cost, whatever the symbols
-say: of a few hundred steps each, by a bit and a half.
+measurement is wrong. No prior can do better than H(s | rest), what the finer codes leave open of the symbol; a network
+that reads them all at once says how much that is at most. Priors of their own for the three kinds would differ by more
+than the cost, whatever the symbols say: of a few hundred steps each, by a bit and a half.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +27,8 @@ from typing import Any
 
 import torch
 from interleaved import print_report
+from torch import nn
+from torch.nn import functional as F
 from transformers import Qwen3ForCausalLM
 
 from pictogram.lm.costs import token_nats
@@ -37,7 +41,7 @@ from pictogram.lm.optimizers import build_optimizers
 from pictogram.lm.products import quicken_linears
 from pictogram.lm.token_bits import TokenScorer
 from pictogram.lm.vocabulary import JointVocabulary
-from pictogram.tokenizer.batches import derived_generator
+from pictogram.tokenizer.batches import derived_generator, global_batch
 from pictogram.tokenizer.codes_dataset import load_codes
 from pictogram.tokenizer.interface import ImageCodes
 from pictogram.tokenizer.loading import load_image_tokenizer
@@ -45,6 +49,9 @@ from pictogram.tokenizer.progress import progress_bar
 from pictogram.tokenizer.schedule import set_learning_rate, warmup_stable_decay
 
 SYMBOLS = ("own", "none", "random")
+LEARNED = ("own", "own", "none", "random")
+"""With a symbol that tells something as often as without one: what a prior sees more often it knows better."""
+_PROBE_EPOCHS, _PROBE_BATCH = 5, 256
 NUM_TEXT = 257
 """Text ids that no document uses: a vocabulary has some."""
 
@@ -139,10 +146,11 @@ def measure(learned: ImageCodes, scored: ImageCodes, codebook_sizes: Sequence[in
     """Mean bits of symbols and finer codes for each kind of symbol, and what the symbol costs, with 95 % intervals."""
     grids = [tuple(level.shape[-2:]) for level in learned]
     vocabulary = JointVocabulary.from_scratch(NUM_TEXT, codebook_sizes, [grids])
-    seen = torch.cat([Pictures.of(vocabulary, learned, kind, setting.seed).ids for kind in SYMBOLS])
+    seen = torch.cat([Pictures.of(vocabulary, learned, kind, setting.seed).ids for kind in LEARNED])
     model = learn(vocabulary, Pictures(seen), setting)
     bits = {kind: score(vocabulary, model, Pictures.of(vocabulary, scored, kind, setting.seed)) for kind in SYMBOLS}
     report: dict[str, Any] = {"seed": setting.seed, "num_steps": setting.num_steps, "num_images": len(scored[0])}
+    report["left_open"] = left_open(learned, scored, codebook_sizes, setting)
     for kind, (symbol, finer) in ((kind, each.unbind(1)) for kind, each in bits.items()):
         report[kind] = {"symbol": symbol.mean().item(), "rest": finer.mean().item()}
         if kind != "none":
@@ -150,6 +158,41 @@ def measure(learned: ImageCodes, scored: ImageCodes, codebook_sizes: Sequence[in
             report[kind]["cost"] = estimate(beyond).to_dict()
             report[kind]["share"] = estimate(beyond, symbol).to_dict()
     return report
+
+
+def left_open(
+    learned: ImageCodes, scored: ImageCodes, codebook_sizes: Sequence[int], setting: Setting
+) -> dict[str, float]:
+    """Bits of the symbol for who knows all finer codes, at most: the cross-entropy of a perceptron that reads them."""
+    torch.manual_seed(setting.seed)
+    inputs, targets = _places(learned, codebook_sizes), learned[0].flatten()
+    num_inputs = sum(size * level[0].numel() for size, level in zip(codebook_sizes[1:], learned[1:], strict=True))
+    model = nn.Sequential(
+        nn.EmbeddingBag(num_inputs, 64, mode="sum"),
+        *(nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.2)),
+        nn.Linear(256, codebook_sizes[0]),
+    )
+    nn.init.normal_(model[0].weight, std=0.02)
+    optimizer = torch.optim.Adam(model.parameters())
+    steps = _PROBE_EPOCHS * len(targets) // _PROBE_BATCH
+    for step in range(steps):
+        rows = torch.tensor(global_batch(len(targets), _PROBE_BATCH, setting.seed, step))
+        set_learning_rate(optimizer, 2e-3 * (1 - step / steps))
+        loss = F.cross_entropy(model(inputs[rows]), targets[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        logits, truth = model.eval()(_places(scored, codebook_sizes)), scored[0].flatten()
+    bits = float(F.cross_entropy(logits, truth)) / math.log(2)
+    return {"bits": bits, "accuracy": float((logits.argmax(1) == truth).float().mean())}
+
+
+def _places(codes: ImageCodes, codebook_sizes: Sequence[int]) -> torch.Tensor:
+    """(N, n) numbers, each of one value of one finer code at one place."""
+    sizes = [size for size, level in zip(codebook_sizes[1:], codes[1:], strict=True) for _ in range(level[0].numel())]
+    first = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+    return torch.cat([level.flatten(1) for level in codes[1:]], 1) + first
 
 
 def random_codes(count: int) -> ImageCodes:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from pictogram.lm.model import PRIOR_SIZES, PriorSize
 
@@ -36,3 +37,13 @@ def test_a_telling_symbol_costs_little_and_a_random_one_all_its_bits(monkeypatch
     assert report["none"]["symbol"] < 0.1
     assert abs(report["own"]["share"]["value"]) < 0.25
     assert 0.8 < report["random"]["share"]["value"] < 1.3
+
+
+def test_what_finer_codes_leave_open():
+    script = importlib.import_module("symbol_cost")
+    codes = script.random_codes(4096 + 512)
+    learned, scored = (tuple(level[part] for level in codes) for part in (slice(4096), slice(4096, 4608)))
+    known = script.left_open(learned, scored, (4, 8), script.Setting())
+    assert known["bits"] < 0.5 and known["accuracy"] > 0.85
+    strangers = (learned[0][torch.randperm(4096)], learned[1])
+    assert script.left_open(strangers, scored, (4, 8), script.Setting())["bits"] > 1.9
