@@ -11,7 +11,7 @@ from .files import read_json_object, write_json
 FOLDER = "evaluation"
 """Beside the model's files; holds one JSON file for each kind of measurement."""
 
-KINDS = ("tokenizer", "prior", "names", "classes", "captions", "figures")
+KINDS = ("tokenizer", "prior", "names", "classes", "captions", "samples", "figures")
 """By the command `pictogram evaluate`; "figures" are ready to print, by their names."""
 
 

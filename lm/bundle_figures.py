@@ -160,6 +160,47 @@ def _figure(measured: dict[str, Any], share: str, task: str, metric: str, name: 
     return Figure(task, public_name(protocol["codes"]), protocol["split"], metric, name, measured[share]["value"])
 
 
+def _samples(measured: dict[str, Any]) -> CardFigures:
+    """Drawn pictures of known classes, beside real and decoded ones."""
+    protocol, arms = measured["protocol"], list(measured["recognised"])
+    data, split = public_name(protocol["data"]), protocol["split"]
+    columns = {
+        "CAS": lambda arm: f"{measured['cas'][arm]['accuracy']['value']:.4f}",
+        "FD per class": lambda arm: f"{measured['fd'][arm]['per_class']:.3f}",
+        "precision": lambda arm: f"{measured['precision_recall'][arm]['precision']:.3f}",
+        "recall": lambda arm: f"{measured['precision_recall'][arm]['recall']:.3f}",
+    }
+    kept = {
+        name: cell
+        for (name, cell), needed in zip(
+            columns.items(), ("cas", "fd", "precision_recall", "precision_recall"), strict=True
+        )
+        if needed in measured
+    }
+    rows = [[arm, *(cell(arm) for cell in kept.values())] for arm in arms]
+    where = (
+        f"{protocol['num_images_of']['samples']} samples of {len(measured['classes'])} classes beside as many real "
+        f"pictures, measured on `{data}`, split `{split}`. CAS is the accuracy on real pictures of a classifier that "
+        f"learned from these; FD is a squared Fréchet distance in the features of a classifier trained here, no FID:"
+    )
+    index = []
+    if "cas" in measured:
+        value = measured["cas"]["samples"]["accuracy"]["value"]
+        index.append(Figure("text-to-image", data, split, "cas", "classification accuracy score", value))
+    return CardFigures([where, markdown_table(["pictures", *kept], rows)], index, _copies(measured))
+
+
+def _copies(measured: dict[str, Any]) -> list[str]:
+    """How near samples are to what was learned; nothing if that was not measured."""
+    ratio = measured.get("memorisation", {}).get("pixels", {}).get("ratio", {}).get("median")
+    if ratio is None:
+        return []
+    return [
+        f"Samples lie {ratio:.2f} times as far from the nearest training picture of their class as pictures that it "
+        f"never saw."
+    ]
+
+
 def _ready(measured: dict[str, Any]) -> CardFigures:
     """Figures that are ready to print, by name."""
     return CardFigures([markdown_table(["figure", "value"], list(measured.items()))])
@@ -170,6 +211,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], CardFigures]] = {
     "prior": _prior,
     "classes": _classes,
     "captions": _captions,
+    "samples": _samples,
     "figures": _ready,
 }
 

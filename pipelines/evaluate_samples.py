@@ -18,6 +18,7 @@ import torch
 from ..hub.files import write_json
 from ..tokenizer.devices import default_device
 from ..tokenizer.frechet import GaussianMoments, frechet_distance
+from .evaluation_card import measure_for_card
 from .sample_arms import PictureArm
 from .sample_classifier import ClassifierRecipe, SampleClassifier
 from .sample_distances import nearest_of_class, precision_recall, quantiles
@@ -28,7 +29,7 @@ from .samples_config import SamplesEvaluation
 
 
 def evaluate_samples(what: SamplesEvaluation) -> dict[str, Any]:
-    """Compares samples with real pictures.
+    """Compares samples with real pictures, and keeps the result with the bundle if it is for its card.
 
     Returns:
         By metric a figure for each arm (`real`, `decoded`, `samples`, and where they are needed `real test` and
@@ -37,6 +38,12 @@ def evaluate_samples(what: SamplesEvaluation) -> dict[str, Any]:
     Raises:
         InputError: data, labels or model are missing, do not belong together, or are too few.
     """
+    if what.card:
+        return measure_for_card(what.model, "samples", partial(_evaluate, what))
+    return _evaluate(what)
+
+
+def _evaluate(what: SamplesEvaluation) -> dict[str, Any]:
     given = open_input(what)
     folder = Path(what.output)
     recipe = ClassifierRecipe(num_steps=what.num_steps)

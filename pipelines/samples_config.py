@@ -45,10 +45,13 @@ class SamplesEvaluation:
         at_least=0,
     )
     kept: str = option("", "Folder of what classifiers have said before, to share; by default inside --out.")
+    card: bool = option(False, "Keep the result in the bundle's folder as well, where its card finds it.")
     output: str = option("samples", "Folder for the samples, evaluation.json and pictures.", flag="--out")
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.card and self.samples:
+            raise InputError("card is for what the bundle draws itself, not for samples of something else")
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown or not self.metrics:
             raise InputError(f"metric must be some of {', '.join(METRICS)}, got {self.metric!r}")

@@ -126,3 +126,25 @@ def test_what_a_training_logged_last(tmp_path):
 
 def test_without_measurements_there_are_none(tmp_path):
     assert paragraphs(tmp_path) == []
+
+
+def test_samples(tmp_path):
+    arms = {"real": 0.9, "samples": 0.8}
+    measured = {
+        "classes": ["a", "b"],
+        "recognised": arms,
+        "cas": {arm: {"accuracy": {"value": value}} for arm, value in arms.items()},
+        "memorisation": {"pixels": {"ratio": {"median": 1.234}}},
+        "protocol": {"data": "/home/me/clothes", "split": "test", "num_images_of": {"samples": 10}},
+    }
+    write_json(
+        tmp_path / "evaluation" / "samples.json", {"fingerprint": shared_bundle().fingerprint, "result": measured}
+    )
+    figures = bundle_figures(tmp_path, shared_bundle())
+    where, table = figures.paragraphs
+    assert where.startswith("10 samples of 2 classes") and "`clothes`, split `test`" in where
+    assert table.splitlines()[0] == "| pictures | CAS |" and "| samples | 0.8000 |" in table
+    assert [(figure.metric, figure.value) for figure in figures.index] == [("cas", 0.8)]
+    assert figures.limits == [
+        "Samples lie 1.23 times as far from the nearest training picture of their class as pictures that it never saw."
+    ]

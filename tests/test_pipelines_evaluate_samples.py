@@ -1,6 +1,7 @@
 """`pictogram evaluate samples` on a tiny chain."""
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 
@@ -11,6 +12,8 @@ from tiny_samples import asked as ask
 
 from pictogram.__main__ import app
 from pictogram.hub.command_line import run_app
+from pictogram.lm.bundle import Bundle
+from pictogram.lm.bundle_figures import bundle_figures
 from pictogram.pipelines.evaluate_samples import evaluate_samples
 from pictogram.pipelines.sample_shards import write_samples
 
@@ -60,6 +63,13 @@ def test_copies_are_seen_as_copies(asked, tmp_path):
     assert report["memorisation"]["pixels"]["samples"] == {"percentile_1": 0.0, "median": 0.0}
     assert report["memorisation"]["pixels"]["ratio"] == {"percentile_1": None, "median": None}
     assert "cas" not in report and "fd" not in report
+
+
+def test_a_card_finds_what_was_measured(asked, tmp_path):
+    folder = shutil.copytree(asked.model, tmp_path / "bundle")
+    evaluate_samples(replace(asked, model=str(folder), card=True, metric="cas", num_images=4, num_steps=3))
+    figures = bundle_figures(folder, Bundle.from_pretrained(folder))
+    assert [figure.metric for figure in figures.index] == ["cas"]
 
 
 def test_the_command(asked, monkeypatch, capsys):

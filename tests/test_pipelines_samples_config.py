@@ -17,6 +17,7 @@ def test_everything_is_measured_unless_told():
         ({"metric": "fid"}, "metric must be some of cas, fd"),
         ({"metric": ""}, "metric must be some of"),
         ({"num_images": 1}, "num_images must be at least 2"),
+        ({"card": True, "samples": "drawn"}, "card is for what the bundle draws itself"),
         ({"num_steps": 0}, "num_steps must be at least 1"),
     ],
 )
