@@ -24,12 +24,14 @@ class LabelledCodes:
         bottom: (N, h', w') int64.
         classes: (N,) int64.
         names: of the classes.
+        picture_size: height and width of the pictures as they came, pixels.
     """
 
     top: torch.Tensor
     bottom: torch.Tensor
     classes: torch.Tensor
     names: tuple[str, ...]
+    picture_size: tuple[int, int]
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -56,7 +58,14 @@ def load_labelled_codes(path: str, split: str, tokenizer: LoadedImageTokenizer) 
         raise InputError(f"expected codes of a top and a bottom level, got the grids {list(dataset.shared_grids)}")
     classes = _classes(dataset)
     top, bottom = dataset.codes(range(len(dataset)))
-    return LabelledCodes(top, bottom, classes, _names(dataset, classes))
+    return LabelledCodes(top, bottom, classes, _names(dataset, classes), _picture_size(dataset))
+
+
+def _picture_size(dataset: CodesDataset) -> tuple[int, int]:
+    sizes = set(zip(dataset.dataset["height"], dataset.dataset["width"], strict=True))
+    if len(sizes) != 1:
+        raise InputError(f"samples have one size; split {dataset.split} has pictures of {len(sizes)}")
+    return sizes.pop()
 
 
 def _classes(dataset: CodesDataset) -> torch.Tensor:
@@ -91,4 +100,5 @@ def random_codes(
         for size, grid in zip(codebook_sizes, grids, strict=True)
     )
     classes = torch.randint(num_classes, (count,), generator=generator)
-    return LabelledCodes(top, bottom, classes, tuple(f"class {number}" for number in range(num_classes)))
+    names = tuple(f"class {number}" for number in range(num_classes))
+    return LabelledCodes(top, bottom, classes, names, (16, 16))

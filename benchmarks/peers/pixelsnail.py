@@ -38,6 +38,7 @@ from pictogram.tokenizer.fingerprints import decoder_fingerprint
 from pictogram.tokenizer.image_processor import to_images
 from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.model import ImageTokenizer
+from pictogram.tokenizer.padding import Box
 
 sys.path.append(str(Path(__file__).parents[1]))
 from interleaved import print_report  # pyright: ignore[reportMissingImports]
@@ -51,6 +52,7 @@ class Setup:
 
     Attributes:
         tokenizer: made the codes, and decodes them.
+        box: where pictures lie in what it decodes; around them there is only padding.
         train: codes to learn from.
         held_out: codes to measure.
         prior: its shapes.
@@ -62,6 +64,7 @@ class Setup:
     """
 
     tokenizer: ImageTokenizer
+    box: Box
     train: LabelledCodes
     held_out: LabelledCodes
     prior: PriorConfig
@@ -96,17 +99,17 @@ def drawing(setup: Setup, prior: TwoLevelPrior) -> DrawClasses:
             # Always as many at once: products of other shapes round otherwise.
             padded = [*classes[part], *[0] * missing], [*seeds[part], *[0] * missing]
             codes = draw_codes(prior, torch.tensor(padded[0]), uniforms(padded[1], num_codes), setup.sampling)
-            images += decoded(setup.tokenizer, codes)[: len(seeds[part])]
+            images += decoded(setup.tokenizer, codes, setup.box)[: len(seeds[part])]
         return images
 
     return draw
 
 
 @torch.no_grad()
-def decoded(tokenizer: ImageTokenizer, codes: Sequence[torch.Tensor]) -> list[Image.Image]:
-    """Pictures of codes, with the padding around them if there was any, as `pictogram generate` gives them."""
+def decoded(tokenizer: ImageTokenizer, codes: Sequence[torch.Tensor], box: Box) -> list[Image.Image]:
+    """Pictures of codes, without the padding around them."""
     groups = zip(*(level.split(_DECODED_AT_ONCE) for level in codes), strict=True)
-    return [image for group in groups for image in to_images(tokenizer.decode(group))]
+    return [image for group in groups for image in to_images(box.of(tokenizer.decode(group)))]
 
 
 def measure(setup: Setup, output: Path, samples: Path) -> dict[str, Any]:
@@ -153,6 +156,7 @@ def real_setup(given: argparse.Namespace) -> Setup:
     origin = {"codes": loaded.codes_fingerprint, "split": given.split, "eval_split": given.eval_split}
     return Setup(
         loaded.model,
+        loaded.processor.content_box(*train.picture_size),
         train,
         held_out,
         prior,
@@ -190,7 +194,9 @@ def quick_setup(given: argparse.Namespace) -> Setup:
         (sizes[0], sizes[1]), (top, bottom), train.names, 8, (1, 1), num_blocks=1, num_heads=2, num_context_blocks=1
     )
     training = replace(training_config(given), num_steps=6, batch_size=8, checkpoint_every=2, log_every=2)
-    return Setup(tokenizer, train, held_out, prior, training, SamplingConfig(), 9, 4, {"codes": "random"})
+    return Setup(
+        tokenizer, Box(0, 0, 16, 16), train, held_out, prior, training, SamplingConfig(), 9, 4, {"codes": "random"}
+    )
 
 
 def command_line() -> argparse.ArgumentParser:
