@@ -157,7 +157,7 @@ SYSTEMS: dict[str, Make] = {"pictogram": _pictogram, "gan": _gan, "pixelsnail": 
 _FAST = "--num-blocks 1 --prefix-share 0.25 --mixed-precision bf16 --checkpoint-every 500"
 _CAPTIONS = "--dropout 0.1 --image-to-text 0 --text-vocab-size 512 --checkpoint-every 500"
 _PATCHES = "--image-size 28 --num-channels 1 --patch-size 4 --codebook-size 512"
-_TWO_LEVELS = "--strides 8,4 --codebook-sizes 512,512"
+_TWO_LEVELS = "--strides 8,4 --codebook-sizes 512,512 --prefix-weights 0"
 
 _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     "pictogram": {

@@ -102,6 +102,14 @@ def test_a_stage_that_fails_says_where_to_look(tmp_path):
     assert not (tmp_path / "stages" / "break.json").exists()
 
 
+def test_drawing_does_not_count_as_training():
+    evidence = importlib.import_module("fashion_evidence")
+    stages = [{"cpu_seconds": 5.0, "trains": True}, {"cpu_seconds": 1.0, "trains": False}]
+    stages.append({"cpu_seconds": 9.0, "trains": True})
+    assert evidence.training_seconds(stages, None) == 14
+    assert evidence.training_seconds(stages, {"training": {"cpu_seconds": 6.0}}) == 11
+
+
 def test_a_whole_run(tmp_path, monkeypatch):
     evidence, systems = (importlib.import_module(name) for name in ("fashion_evidence", "fashion_systems"))
 

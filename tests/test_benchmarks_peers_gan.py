@@ -130,7 +130,7 @@ def test_the_same_seed_gives_the_same_bytes(finished, tmp_path, capsys):
     quick(tmp_path / "again")
     assert results(tmp_path / "again") == results(folder)
     printed = json.loads(capsys.readouterr().out)
-    assert printed["generator_parameters"] == report["generator_parameters"] > 1.4e6
+    assert printed["parameters"]["generator"] == report["parameters"]["generator"] > 1.4e6
     assert printed["training"]["num_steps"] == 4 and printed["training"]["cpu_seconds"] > 0
     assert printed["sampling"]["num_images"] == 20
     quick(tmp_path / "other", "--seed", "1")

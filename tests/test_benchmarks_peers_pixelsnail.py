@@ -262,7 +262,7 @@ def test_the_script_with_a_dataset_of_codes(made, tmp_path):
     module("pixelsnail").main([*real, "--output", str(tmp_path / "run"), *more])
     found = json.loads(report.read_text())
     assert found["bits"]["all"]["num_images"] == 8
-    assert found["samples"]["num_images"] == 3
+    assert found["sampling"]["num_images"] == 3
     assert module("two_level_prior").load_prior(tmp_path / "run").config.classes == ("bird", "cat")
 
 

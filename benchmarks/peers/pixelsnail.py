@@ -126,9 +126,9 @@ def measure(setup: Setup, output: Path, samples: Path) -> dict[str, Any]:
     parameters = {level: sum(weights.numel() for weights in part) for level, part in prior.parts().items()}
     return {
         "parameters": parameters | {"tokenizer": setup.tokenizer.num_parameters()},
-        **setup.training.settings(),
-        **summary,
-        "samples": asdict(times) | {"images_per_cpu_second": times.num_images / max(times.cpu_seconds, 1e-9)},
+        "training": setup.training.settings() | {name: summary[name] for name in ("seconds", "cpu_seconds")},
+        "bits": summary["bits"],
+        "sampling": asdict(times),
     }
 
 

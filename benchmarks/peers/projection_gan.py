@@ -136,8 +136,10 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
         origin={"system": "projection gan", "generator": fingerprint(generator.state_dict(), asdict(config))},
     )
     return {
-        "generator_parameters": count_parameters(generator),
-        "discriminator_parameters": count_parameters(Discriminator(config)),
+        "parameters": {
+            "generator": count_parameters(generator),
+            "discriminator": count_parameters(Discriminator(config)),
+        },
         "training": asdict(setting) | read_json_object(folder.path / "complete.json"),
         "sampling": asdict(times),
     }
