@@ -92,8 +92,16 @@ def measure(run: Run, kept: Path) -> dict[str, Any]:
         "parameters": count_parameters(run.folder),
         "stages": times,
         "peer": peer,
+        "bits": _bits(run.folder, peer),
         "evaluation": report,
     }
+
+
+def _bits(folder: Path, peer: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Bits of a held-out picture's codes, given its class; a GAN has none."""
+    if (path := folder / "bits.json").exists():
+        return read_json_object(path)["rate"]["codes_given_caption"]["per_image"]
+    return None if peer is None or "bits" not in peer else peer["bits"]["all"]
 
 
 def training_seconds(times: Sequence[dict[str, Any]], peer: dict[str, Any] | None) -> float:

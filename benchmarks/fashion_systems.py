@@ -75,7 +75,7 @@ def stages(run: Run) -> list[Stage]:
 
 def _pictogram(run: Run, settings: dict[str, list[str]]) -> list[Stage]:
     """This package: an image tokenizer, and a transformer on words and codes."""
-    return [_tokenizer(run, settings["tokenizer"]), *_codes(run), _prior(run, settings["prior"])]
+    return [_tokenizer(run, settings["tokenizer"]), *_codes(run), *_prior(run, settings["prior"])]
 
 
 def _patches(run: Run, settings: dict[str, list[str]]) -> list[Stage]:
@@ -88,7 +88,7 @@ def _patches(run: Run, settings: dict[str, list[str]]) -> list[Stage]:
         "--output",
         str(run.folder / "tokenizer"),
     ]
-    return [Stage("tokenizer", command, trains=True), *_codes(run), _prior(run, settings["prior"])]
+    return [Stage("tokenizer", command, trains=True), *_codes(run), *_prior(run, settings["prior"])]
 
 
 def _pixelsnail(run: Run, settings: dict[str, list[str]]) -> list[Stage]:
@@ -127,19 +127,13 @@ def _codes(run: Run) -> list[Stage]:
     ]
 
 
-def _prior(run: Run, settings: list[str]) -> Stage:
-    places = ["--codes", str(run.folder / "codes"), "--tokenizer", str(run.folder / "tokenizer")]
-    command = [
-        *PICTOGRAM,
-        "train-lm",
-        *places,
-        *settings,
-        "--seed",
-        str(run.seed),
-        "--output",
-        str(run.folder / "bundle"),
-    ]
-    return Stage("prior", command, trains=True)
+def _prior(run: Run, settings: list[str]) -> list[Stage]:
+    codes, bundle = ["--codes", str(run.folder / "codes")], str(run.folder / "bundle")
+    places = [*codes, "--tokenizer", str(run.folder / "tokenizer")]
+    train = [*PICTOGRAM, "train-lm", *places, *settings, "--seed", str(run.seed), "--output", bundle]
+    score = [*PICTOGRAM, "evaluate", "prior", "--model", bundle, *codes, "--split", run.split, "--max-images", "2000"]
+    score += ["--output", str(run.folder / "bits.json")]
+    return [Stage("prior", train, trains=True), Stage("bits", score)]
 
 
 def _on(run: Run) -> list[str]:

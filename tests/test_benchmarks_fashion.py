@@ -129,3 +129,46 @@ def test_a_whole_run(tmp_path, monkeypatch):
     assert found["evaluation"]["cas"]["samples"]["accuracy"]["num_images"] == 24
     assert found["training_cpu_seconds"] > 0
     assert Image.open(tmp_path / "work" / "fake-30-0" / "evaluation" / "samples.png")
+
+
+def fake_run(seed: int, cas: float, **changes) -> dict:
+    accuracy = {"real": 0.9, "decoded": 0.88, "samples": cas}
+    evaluation = {
+        "cas": {arm: {"accuracy": {"value": value}} for arm, value in accuracy.items()}
+        | {"share_of_real": cas / 0.9, "share_of_decoded": cas / 0.88},
+        "fd": {"samples": {"per_class": 1.5, "global": 0.5}},
+        "precision_recall": {"samples": {"precision": 0.9, "recall": 0.8}},
+        "memorisation": {"pixels": {"ratio": {"percentile_1": 1.1, "median": 1.0}}},
+        "seconds": {"num_images": 1000, "cpu_seconds": 10.0},
+    }
+    run = {
+        "system": "ours",
+        "minutes": 30,
+        "seed": seed,
+        "evaluation": evaluation,
+        "peer": None,
+        "bits": {"value": 200},
+    }
+    return run | {"parameters": {"a": 1_500_000}, "training_cpu_seconds": 3600.0} | changes
+
+
+def test_the_table_has_means_and_spreads(tmp_path, capsys):
+    script = importlib.import_module("fashion_table")
+    gan = fake_run(0, 0.7, system="gan", bits=None, peer={"sampling": {"num_images": 100, "cpu_seconds": 0.5}})
+    gan["evaluation"]["seconds"] = None
+    del gan["evaluation"]["cas"]["decoded"], gan["evaluation"]["cas"]["share_of_decoded"]
+    for name, runs in (("a", [fake_run(0, 0.80), gan]), ("b", [fake_run(1, 0.82)])):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"runs": runs}))
+    script.main([str(tmp_path / "a.json"), str(tmp_path / "b.json")])
+    _, _, ours, other = capsys.readouterr().out.splitlines()
+    assert ours.startswith("| ours | 30 min | 2 | 0.8100 ± 0.0141 | 0.8800 ± 0.0000 |")
+    assert ours.endswith("| 200.0 ± 0.0 | 10.0 ± 0.0 | 1.50 ± 0.00 | 60 ± 0 |")
+    assert other.startswith("| gan | 30 min | 1 | 0.7000 | - | 0.9000 | - |")
+    assert other.endswith("| - | 5.0 | 1.50 | 60 |")
+
+
+def test_reports_of_something_else(tmp_path, capsys):
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        importlib.import_module("fashion_table").main([str(tmp_path / "a.json")])
+    assert "not what fashion_evidence.py writes" in capsys.readouterr().err
