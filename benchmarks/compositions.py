@@ -8,6 +8,7 @@ The data has columns `name`, `style`, `category` and captions; benchmarks/README
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,10 +162,12 @@ def grid(split: Split, train: Labelled, rows: list[int]) -> Image.Image:
 
 
 def save_grids(out: Path, name: str, split: Split, train: Labelled, distances: torch.Tensor) -> list[str]:
-    """Writes uncurated grids, one per style, and the worst; returns the captions of the worst."""
-    for style in sorted(set(split.real.styles)):
-        rows = [row for row, other in enumerate(split.real.styles) if other == style][:NUM_SHOWN]
-        save_picture(grid(split, train, rows), out / f"{name}-{style}.png")
+    """Writes uncurated grids, one per style and per category, and the worst; returns the captions of the worst."""
+    for values in (split.real.styles, split.real.categories):
+        for value in sorted(set(values)):
+            rows = [row for row, other in enumerate(values) if other == value][:NUM_SHOWN]
+            slug = re.sub(r"\W+", "-", value.lower())
+            save_picture(grid(split, train, rows), out / f"{name}-{slug}.png")
     worst = distances.argsort(descending=True)[:NUM_WORST].tolist()
     save_picture(grid(split, train, worst[:NUM_SHOWN]), out / f"{name}-worst.png")
     return [split.captions[row] for row in worst]

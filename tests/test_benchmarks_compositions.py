@@ -108,7 +108,7 @@ def test_the_script(tmp_path, monkeypatch):
     assert set(known["style_accuracy"]) == {"real", "reconstructed", "drawn", "relative"}
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
-        f"{split}-{kind}.png" for split in ("test_composition", "test_unseen") for kind in (*STYLES, "worst")
+        f"{split}-{kind}.png" for split in ("test_composition", "test_unseen") for kind in (*STYLES, "things", "worst")
     }
 
 
