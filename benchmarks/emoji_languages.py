@@ -90,7 +90,8 @@ def read(names: str, languages: Sequence[str]) -> NamedPictures:
         raise InputError(f"{names} has no column {min(missing)!r}; its columns: {', '.join(rows.column_names)}")
     pictures = load_embedded()["train"]
     codes = [hexcode(emoji) for emoji in pictures["emoji"]]
-    found = {(row["hexcode"].lower(), row["lang"]): row["name"] for row in rows}
+    keys = zip(rows["hexcode"], rows["lang"], strict=True)
+    found = {(code.lower(), language): name for (code, language), name in zip(keys, rows["name"], strict=True)}
     by_language = {language: [found.get((code, language), "") for code in codes] for language in languages}
     for language, values in by_language.items():
         if not any(values):

@@ -154,7 +154,7 @@ def _point(vocabulary: JointVocabulary, learner: Learner, scored: Pictures, size
     return {
         "size": size,
         "epochs": epochs,
-        "parameters": model.num_parameters() - model.get_input_embeddings().weight.numel(),
+        "parameters": model.num_parameters() - model.model.embed_tokens.weight.numel(),
         "codes_seen": learner.step * learner.setting.batch_size * codes,
         "bits": estimate(bits).to_dict(),
         "codes_per_image": codes,
@@ -172,9 +172,9 @@ def measure(
     """Points of all sizes, and the law."""
     grids = [tuple(level.shape[-2:]) for level in learned]
     vocabulary = JointVocabulary.from_scratch(NUM_TEXT, codebook_sizes, [grids])
-    parts = [Pictures.of(vocabulary, codes, "own", setting.seed) for codes in (learned, scored)]
-    _claim(folder, setting, parts[0])
-    points = [point for size in sizes for point in branches(vocabulary, *parts, size, setting, folder)]
+    pictures, others = (Pictures.of(vocabulary, codes, "own", setting.seed) for codes in (learned, scored))
+    _claim(folder, setting, pictures)
+    points = [point for size in sizes for point in branches(vocabulary, pictures, others, size, setting, folder)]
     report: dict[str, Any] = {"setting": asdict(setting), "num_images": len(learned[0]), "points": points}
     if len(points) > 5:
         report["law"] = fit_law(points)

@@ -167,12 +167,13 @@ def left_open(
     torch.manual_seed(setting.seed)
     inputs, targets = _places(learned, codebook_sizes), learned[0].flatten()
     num_inputs = sum(size * level[0].numel() for size, level in zip(codebook_sizes[1:], learned[1:], strict=True))
+    places = nn.EmbeddingBag(num_inputs, 64, mode="sum")
+    nn.init.normal_(places.weight, std=0.02)
     model = nn.Sequential(
-        nn.EmbeddingBag(num_inputs, 64, mode="sum"),
+        places,
         *(nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.2)),
         nn.Linear(256, codebook_sizes[0]),
     )
-    nn.init.normal_(model[0].weight, std=0.02)
     optimizer = torch.optim.Adam(model.parameters())
     steps = _PROBE_EPOCHS * len(targets) // _PROBE_BATCH
     for step in range(steps):

@@ -131,11 +131,12 @@ class _Features:
         report: dict[str, Any] = {}
         for space, embed in {"pixels": lambda pixels: pixels.float(), "features": self.classify}.items():
             points = embed(learned.pixels)
-            report[space] = found = {
+            found: dict[str, Any] = {
                 name: quantiles(nearest_of_class(embed(arm.pixels), arm.classes, points, learned.classes))
                 for name, arm in queries.items()
             }
             reference = found["real test" if test is None else "decoded test"]
+            report[space] = found
             found["ratio"] = {name: _ratio(found[SAMPLES][name], value) for name, value in reference.items()}
         return report
 

@@ -49,7 +49,7 @@ def test_held_out_pictures_are_nowhere_else(clothes, tmp_path):
     assert sorted(parts["train"] + parts["validation"]) == sorted(pixels(clothes, "train"))
     assert parts["test"] == pixels(clothes, "test")
     labels = load_image_source(str(tmp_path), "validation").class_labels()
-    assert labels.names == tuple(NAMES) and torch.bincount(labels.values).tolist() == [5, 5]
+    assert labels is not None and labels.names == tuple(NAMES) and torch.bincount(labels.values).tolist() == [5, 5]
 
 
 def test_too_few_pictures(clothes, tmp_path, capsys):

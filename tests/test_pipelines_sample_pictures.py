@@ -26,10 +26,10 @@ def _given(values: list[int], classes: list[int]) -> SampleInput:
 def test_rows_are_classes_and_mistakes_come_the_surest_first(tmp_path):
     given = _given([250, 10, 120, 60, 20], [0, 1, 0, 0, 1])
     save_sample_grids(tmp_path, given, _Threshold(1, 2, (4,)))
-    everything = Image.open(tmp_path / "samples.png")
-    assert [everything.getpixel((30 + 62 * column, 30))[0] for column in range(3)] == [250, 120, 60]
-    mistaken = Image.open(tmp_path / "mistaken.png")
-    assert [mistaken.getpixel((30 + 62 * column, 30))[0] for column in range(2)] == [60, 120]
+    everything = Image.open(tmp_path / "samples.png").convert("L")
+    assert [everything.getpixel((30 + 62 * column, 30)) for column in range(3)] == [250, 120, 60]
+    mistaken = Image.open(tmp_path / "mistaken.png").convert("L")
+    assert [mistaken.getpixel((30 + 62 * column, 30)) for column in range(2)] == [60, 120]
     assert mistaken.height < everything.height
 
 

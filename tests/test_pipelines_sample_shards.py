@@ -35,7 +35,8 @@ def test_any_user_of_datasets_opens_a_set(tmp_path):
 def test_pictogram_opens_a_set(tmp_path):
     write(tmp_path)
     source = load_image_source(str(tmp_path), "train")
-    assert source.class_labels().names == tuple(NAMES)
+    labels = source.class_labels()
+    assert labels is not None and labels.names == tuple(NAMES)
     assert len(source) == 8
 
 
