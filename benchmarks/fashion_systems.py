@@ -149,7 +149,7 @@ Make = Callable[[Run, dict[str, list[str]]], list[Stage]]
 SYSTEMS: dict[str, Make] = {"pictogram": _pictogram, "gan": _gan, "pixelsnail": _pixelsnail, "patches": _patches}
 
 _FAST = "--preset fashion32 --num-blocks 1 --prefix-share 0.25 --mixed-precision bf16 --checkpoint-every 500"
-_WHOLE_AND_CELLS = f"{_FAST} --image-size 28 --strides image,4 --codebook-sizes 64,512 --prefix-weights 0.1"
+_WHOLE_AND_CELLS = f"{_FAST} --image-size 28 --strides image,4 --codebook-sizes 64,1024 --prefix-weights 0.1"
 _TWO_LEVELS = f"{_FAST} --strides 8,4 --codebook-sizes 512,512 --prefix-weights 0"
 _PATCHES = "--image-size 28 --num-channels 1 --patch-size 4 --codebook-size 512"
 _CAPTIONS = "--dropout 0.1 --image-to-text 0 --text-vocab-size 512 --checkpoint-every 500"
@@ -158,11 +158,11 @@ _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     "pictogram": {
         30: {
             "tokenizer": f"{_WHOLE_AND_CELLS} --num-steps 3000",
-            "prior": f"--size nano {_CAPTIONS} --num-steps 6000",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 5200",
         },
         120: {
             "tokenizer": f"{_WHOLE_AND_CELLS} --num-steps 8000",
-            "prior": f"--size small {_CAPTIONS} --num-steps 14000",
+            "prior": f"--size small {_CAPTIONS} --num-steps 12000",
         },
     },
     "gan": {30: {"gan": "--num-steps 11500"}, 120: {"gan": "--num-steps 46000"}},
