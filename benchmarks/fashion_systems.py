@@ -151,7 +151,7 @@ SYSTEMS: dict[str, Make] = {"pictogram": _pictogram, "gan": _gan, "pixelsnail": 
 _FAST = "--preset fashion32 --num-blocks 1 --prefix-share 0.25 --mixed-precision bf16 --checkpoint-every 500"
 _WHOLE_AND_CELLS = f"{_FAST} --image-size 28 --strides image,4 --codebook-sizes 64,1024 --prefix-weights 0.1"
 _TWO_LEVELS = f"{_FAST} --strides 8,4 --codebook-sizes 512,512 --prefix-weights 0"
-_PATCHES = "--image-size 28 --num-channels 1 --patch-size 4 --codebook-size 512"
+_PATCHES = "--image-size 28 --num-channels 1 --patch-size 4 --codebook-size 1024"
 _CAPTIONS = "--dropout 0.1 --image-to-text 0 --text-vocab-size 512 --checkpoint-every 500"
 
 _TEXTS: dict[str, dict[int, dict[str, str]]] = {
