@@ -108,7 +108,7 @@ def balanced_rows(classes: torch.Tensor, count: int, num_classes: int, seed: int
 
     Example:
         >>> balanced_rows(torch.tensor([0, 0, 1, 0, 1]), 4, 2, seed=0)
-        [0, 1, 2, 4]
+        [0, 2, 3, 4]
     """
     chosen: list[int] = []
     for number in range(num_classes):

@@ -43,6 +43,7 @@ COMMANDS = [
     ["evaluate", "classes"],
     ["evaluate", "captions"],
     ["evaluate", "names"],
+    ["evaluate", "samples"],
     ["evaluate", "codec"],
     ["symbols", "atlas"],
     ["symbols", "clusters"],

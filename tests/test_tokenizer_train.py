@@ -252,7 +252,15 @@ def test_a_tokenizer_learns_to_spare_bits_later(finished, image_folder, tmp_path
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"prefix_weights": "0,0.2"}, {"strides": "image,8,8"}, {"rate_weight": 300.0}], ids=str
+    "settings",
+    [
+        {},
+        *(
+            pytest.param(settings, marks=pytest.mark.slow)
+            for settings in ({"prefix_weights": "0,0.2"}, {"strides": "image,8,8"}, {"rate_weight": 300.0})
+        ),
+    ],
+    ids=str,
 )
 def test_two_processes_train_like_one(settings, image_folder, tmp_path):
     one = tiny(image_folder, tmp_path / "one", num_steps=20, **settings)
