@@ -21,13 +21,12 @@ from typing import Any
 import torch
 from interleaved import print_report
 from scaling_law import fit_law
-from symbol_cost import NUM_TEXT, Pictures, random_codes, score
+from symbol_cost import NUM_TEXT, Pictures, random_codes, score, take_step
 from transformers import Qwen3ForCausalLM
 
 from pictogram import InputError
 from pictogram.hub.command_line import entries, whole_numbers
 from pictogram.hub.files import atomic_write_bytes, read_json_object, write_json
-from pictogram.lm.costs import token_nats
 from pictogram.lm.data import DocumentBatches
 from pictogram.lm.estimates import estimate
 from pictogram.lm.model import prior_config
@@ -38,7 +37,6 @@ from pictogram.tokenizer.codes_dataset import load_codes
 from pictogram.tokenizer.interface import ImageCodes
 from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.progress import progress_bar
-from pictogram.tokenizer.schedule import set_learning_rate
 
 
 @dataclass(frozen=True)
@@ -93,19 +91,10 @@ class Learner:
                 rate = min(1.0, (step + 1) / self.setting.warmup_steps)
                 if falls_from is not None:
                     rate = min(rate, (until - step) / (until - falls_from))
-                self._take_step(step, rate)
+                learning_rate = self.setting.learning_rate * rate
+                take_step(self.model, self.optimizers, self.batches.batch(step), learning_rate)
                 advance(1)
         self.step = until
-
-    def _take_step(self, step: int, rate: float) -> None:
-        batch = self.batches.batch(step)
-        logits = self.model(input_ids=batch.input_ids, use_cache=False).logits
-        (token_nats(logits, batch.labels).sum() / batch.num_targets).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            set_learning_rate(optimizer, self.setting.learning_rate * rate)
-            optimizer.step()
-            optimizer.zero_grad()
 
     def save(self, path: Path) -> None:
         """Writes weights, optimizers and the step."""

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from transformers import Qwen3ForCausalLM
 
 from pictogram.lm.costs import token_nats
-from pictogram.lm.data import DocumentBatches
+from pictogram.lm.data import DocumentBatch, DocumentBatches
 from pictogram.lm.documents import images_to_ids
 from pictogram.lm.estimates import estimate
 from pictogram.lm.grammar import Grammar
@@ -121,17 +121,23 @@ def learn(vocabulary: JointVocabulary, pictures: Pictures, setting: Setting) -> 
     optimizers = build_optimizers(model, "muon", learning_rate=setting.learning_rate, weight_decay=0.1)
     with progress_bar("prior", setting.num_steps) as advance:
         for step in range(setting.num_steps):
-            batch = batches.batch(step)
-            logits = model(input_ids=batch.input_ids, use_cache=False).logits
-            (token_nats(logits, batch.labels).sum() / batch.num_targets).backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer in optimizers:
-                rate = setting.learning_rate * warmup_stable_decay(step, setting.num_steps, 50, 0.4)
-                set_learning_rate(optimizer, rate)
-                optimizer.step()
-                optimizer.zero_grad()
+            rate = setting.learning_rate * warmup_stable_decay(step, setting.num_steps, 50, 0.4)
+            take_step(model, optimizers, batches.batch(step), rate)
             advance(1)
     return model.eval()
+
+
+def take_step(
+    model: Qwen3ForCausalLM, optimizers: Sequence[torch.optim.Optimizer], batch: DocumentBatch, learning_rate: float
+) -> None:
+    """One step on a batch of documents."""
+    logits = model(input_ids=batch.input_ids, use_cache=False).logits
+    (token_nats(logits, batch.labels).sum() / batch.num_targets).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        set_learning_rate(optimizer, learning_rate)
+        optimizer.step()
+        optimizer.zero_grad()
 
 
 def score(vocabulary: JointVocabulary, model: Qwen3ForCausalLM, pictures: Pictures) -> torch.Tensor:

@@ -165,19 +165,13 @@ def _samples(measured: dict[str, Any]) -> CardFigures:
     protocol, arms = measured["protocol"], list(measured["recognised"])
     data, split = public_name(protocol["data"]), protocol["split"]
     columns = {
-        "CAS": lambda arm: f"{measured['cas'][arm]['accuracy']['value']:.4f}",
-        "FD per class": lambda arm: f"{measured['fd'][arm]['per_class']:.3f}",
-        "precision": lambda arm: f"{measured['precision_recall'][arm]['precision']:.3f}",
-        "recall": lambda arm: f"{measured['precision_recall'][arm]['recall']:.3f}",
+        "CAS": ("cas", lambda found: f"{found['accuracy']['value']:.4f}"),
+        "FD per class": ("fd", lambda found: f"{found['per_class']:.3f}"),
+        "precision": ("precision_recall", lambda found: f"{found['precision']:.3f}"),
+        "recall": ("precision_recall", lambda found: f"{found['recall']:.3f}"),
     }
-    kept = {
-        name: cell
-        for (name, cell), needed in zip(
-            columns.items(), ("cas", "fd", "precision_recall", "precision_recall"), strict=True
-        )
-        if needed in measured
-    }
-    rows = [[arm, *(cell(arm) for cell in kept.values())] for arm in arms]
+    kept = {title: entry for title, entry in columns.items() if entry[0] in measured}
+    rows = [[arm, *(cell(measured[metric][arm]) for metric, cell in kept.values())] for arm in arms]
     where = (
         f"{protocol['num_images_of']['samples']} samples of {len(measured['classes'])} classes beside as many real "
         f"pictures, measured on `{data}`, split `{split}`. CAS is the accuracy on real pictures of a classifier that "

@@ -111,9 +111,18 @@ def balanced_rows(classes: torch.Tensor, count: int, num_classes: int, seed: int
         [0, 2, 3, 4]
     """
     chosen: list[int] = []
-    for number in range(num_classes):
+    for number, wanted in enumerate(class_counts(count, num_classes)):
         rows = (classes == number).nonzero().squeeze(1)
-        wanted = count // num_classes + (number < count % num_classes)
         order = torch.randperm(len(rows), generator=derived_generator(seed, "balanced rows", number))
         chosen += rows[order[:wanted]].tolist()
     return sorted(chosen)
+
+
+def class_counts(count: int, num_classes: int) -> list[int]:
+    """How many of each class a balanced set has; the first classes one more where it does not divide.
+
+    Example:
+        >>> class_counts(5, 3)
+        [2, 2, 1]
+    """
+    return [count // num_classes + (number < count % num_classes) for number in range(num_classes)]

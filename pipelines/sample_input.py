@@ -30,7 +30,7 @@ from .labelled_pictures import (
     labelled_pictures,
     with_same_classes,
 )
-from .sample_arms import PictureArm, balanced_rows, decoded_arm, one_box, real_arm
+from .sample_arms import PictureArm, balanced_rows, class_counts, decoded_arm, one_box, real_arm
 from .sample_shards import DrawClasses, SampleTimes, write_samples
 from .samples_config import SamplesEvaluation
 from .text_to_image import TextToImagePipeline
@@ -197,6 +197,6 @@ def _per_level(name: str, text: str) -> PerLevel | None:
 
 def _beginning(arm: PictureArm, count: int, num_classes: int) -> PictureArm:
     """The first pictures of each class, as many of each as a set of `count` has."""
-    wanted = [count // num_classes + (each < count % num_classes) for each in range(num_classes)]
-    rows = [(arm.classes == each).nonzero().squeeze(1)[:most] for each, most in enumerate(wanted)]
+    wanted = class_counts(count, num_classes)
+    rows = [(arm.classes == number).nonzero().squeeze(1)[:most] for number, most in enumerate(wanted)]
     return arm.of(torch.cat(rows).sort().values)

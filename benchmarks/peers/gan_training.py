@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from gan_networks import Discriminator, Generator, NetworkConfig
+from running_mean import follow
 from torch import nn
 from torch.nn import functional as F
 
@@ -131,7 +132,7 @@ class GanTraining:
         for adam, (_, rate) in zip(self._adams, self._rates(self.setting), strict=True):
             set_learning_rate(adam, rate * factor)
         losses = self._teach()
-        self._follow()
+        follow(self.average, self.generator, self.setting.average_decay, self.step)
         self.step += 1
         self.seconds += time.perf_counter() - clock
         self.cpu_seconds += time.process_time() - cpu
@@ -173,13 +174,6 @@ class GanTraining:
         adam.step()
         adam.zero_grad()
         return loss.item()
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Moves the running mean; early on it spans few steps, or the first weights would stay in it."""
-        decay = min(self.setting.average_decay, (1 + self.step) / (10 + self.step))
-        for mean, new in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(new, 1 - decay)
 
     def save(self, path: Path) -> None:
         """Writes everything that the next step depends on, all or nothing."""

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from gated_convolutions import CausalConvolution
 from labelled_codes import LabelledCodes
+from running_mean import follow
 from torch import nn
 from two_level_prior import TwoLevelPrior, save_prior
 
@@ -127,15 +128,8 @@ class PriorTraining:
             set_learning_rate(optimizer, rate)
             optimizer.step()
             optimizer.zero_grad()
-        self._follow(step)
+        follow(self.average, self.prior, config.average_decay, step)
         return bits.detach()
-
-    @torch.no_grad()
-    def _follow(self, step: int) -> None:
-        """The averaged weights follow; early on faster, or they would remember the first ones."""
-        decay = min(self.config.average_decay, (1 + step) / (10 + step))
-        for mean, weight in zip(self.average.parameters(), self.prior.parameters(), strict=True):
-            mean.lerp_(weight, 1 - decay)
 
     def _save(self, step: int) -> None:
         buffer = BytesIO()
