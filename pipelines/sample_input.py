@@ -183,8 +183,9 @@ def sampling_of(what: SamplesEvaluation) -> ImageSampling:
     Raises:
         InputError: a value is no number.
     """
+    guidance_scale = _per_level("guidance_scale", what.guidance_scale)
     return ImageSampling(
-        guidance_scale=_per_level("guidance_scale", what.guidance_scale) or 1.0,
+        guidance_scale=1.0 if guidance_scale is None else guidance_scale,
         temperature=_per_level("temperature", what.temperature),
         top_p=_per_level("top_p", what.top_p),
     )
@@ -196,7 +197,10 @@ def _per_level(name: str, text: str) -> PerLevel | None:
 
 
 def _beginning(arm: PictureArm, count: int, num_classes: int) -> PictureArm:
-    """The first pictures of each class, as many of each as a set of `count` has."""
+    """The first pictures of each class, as many of each as a set of `count` has; fewer would be another arm."""
     wanted = class_counts(count, num_classes)
+    for number, most in enumerate(wanted):
+        if (found := int((arm.classes == number).sum())) < most:
+            raise InputError(f"samples must have {most} pictures of class {number}, got {found}; lower num_images")
     rows = [(arm.classes == number).nonzero().squeeze(1)[:most] for number, most in enumerate(wanted)]
     return arm.of(torch.cat(rows).sort().values)

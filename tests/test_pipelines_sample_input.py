@@ -8,8 +8,9 @@ from tiny_samples import NAMES, data, noise
 from tiny_samples import asked as ask
 
 from pictogram.hub.errors import InputError
+from pictogram.lm.image_sampler import ImageSampling
 from pictogram.pipelines.evaluate_samples import evaluate_samples
-from pictogram.pipelines.sample_input import native_processor, open_input
+from pictogram.pipelines.sample_input import native_processor, open_input, sampling_of
 from pictogram.pipelines.sample_shards import write_samples
 
 
@@ -65,3 +66,15 @@ def test_samples_of_other_classes_or_another_size(asked, tmp_path):
 def test_mistakes(asked, changes, message):
     with pytest.raises(InputError, match=message):
         evaluate_samples(replace(asked, **changes))
+
+
+def test_fewer_samples_than_asked_for_are_no_equal_arm(asked, tmp_path):
+    write_samples(tmp_path / "few", noise, NAMES, 15, seed=0, origin={})
+    with pytest.raises(InputError, match="must have 8 pictures of class 1, got 7; lower num_images"):
+        open_input(replace(asked, samples=str(tmp_path / "few")))
+
+
+def test_how_codes_are_drawn(asked):
+    assert sampling_of(asked) == ImageSampling()
+    told = sampling_of(replace(asked, guidance_scale="0", temperature="1,0.5", top_p="0.9"))
+    assert told == ImageSampling(guidance_scale=0.0, temperature=[1.0, 0.5], top_p=0.9)
