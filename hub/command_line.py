@@ -21,6 +21,9 @@ from .errors import InputError
 
 Config = TypeVar("Config")
 
+OUTPUT_FLAGS = ("--output", "--out", "-o")
+"""Where a command writes, spelled alike in all of them."""
+
 
 def option(
     default: Any,
@@ -159,7 +162,7 @@ def command(
 
 
 def _parameter(field: dataclasses.Field[Any], type_: type) -> inspect.Parameter:
-    flags = [field.metadata["flag"]] if field.metadata.get("flag") else []
+    flags = OUTPUT_FLAGS if field.name == "output" else filter(None, [field.metadata["flag"]])
     # Not given is None, so that a value given is told from a default even if they are equal.
     given = typer.Option(*flags, help=field.metadata["help"], show_default=str(field.default) or False)
     annotation = Annotated[type_ | None, given]

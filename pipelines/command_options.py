@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..hub.command_line import OUTPUT_FLAGS
 from ..hub.errors import InputError
 
 Model = Annotated[str, typer.Option(help="Bundle: a folder, owner/name on the Hub, or the shipped noto or fashion.")]
@@ -31,7 +32,7 @@ TopK = Annotated[int, typer.Option(help="Draw from the k most likely tokens only
 TopP = Annotated[float, typer.Option(help="Draw from the most likely tokens that hold this share of the chances.")]
 Codes = Annotated[str, typer.Option(help="Dataset of codes: a folder, or its name on the Hub.")]
 MaxImages = Annotated[int | None, typer.Option(help="Most pictures of a split, drawn by a fixed seed.")]
-JsonFile = Annotated[Path | None, typer.Option(help="JSON file for the result as well.")]
+JsonFile = Annotated[Path | None, typer.Option(*OUTPUT_FLAGS, help="JSON file for the result as well.")]
 Card = Annotated[
     bool, typer.Option("--card", help="Keep the result in the model's folder as well, where its card finds it.")
 ]

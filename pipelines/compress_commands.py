@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..hub.command_line import print_result
+from ..hub.command_line import OUTPUT_FLAGS, print_result
 from ..hub.errors import InputError
 from ..hub.files import atomic_write_bytes
 from ..hub.shipped import shipped_folder
@@ -26,8 +26,8 @@ from .picture_origin import check_origin, is_png, read_origin
 _MAX_STEM = 50
 """Letters of a file's name, which may take 4 bytes each, that leave room for an ending and a temporary name."""
 
-Output = Annotated[Path, typer.Option("--output", "-o", help="File for the compressed pictures.")]
-Folder = Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures, PNG files.")]
+Output = Annotated[Path, typer.Option(*OUTPUT_FLAGS, help="File for the compressed pictures.")]
+Folder = Annotated[Path, typer.Option(*OUTPUT_FLAGS, help="Folder for the pictures, PNG files.")]
 
 
 def compress(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..hub.command_line import print_result
+from ..hub.command_line import OUTPUT_FLAGS, print_result
 from ..tokenizer.pictures import picture_grid, save_picture
 from .command_options import (
     Guidance,
@@ -30,9 +30,9 @@ from .text_to_image import TextToImageOutput, TextToImagePipeline
 def generate(
     prompts: Annotated[list[str], typer.Argument(help="Words, one picture each; quote them.")],
     model: Model = "noto",
-    output: Annotated[
-        Path, typer.Option("--output", "--out", "-o", help="PNG file for a titled grid of all pictures.")
-    ] = Path("samples.png"),
+    output: Annotated[Path, typer.Option(*OUTPUT_FLAGS, help="PNG file for a titled grid of all pictures.")] = Path(
+        "samples.png"
+    ),
     folder: Annotated[Path | None, typer.Option(help="Folder for each picture at its own size as well.")] = None,
     num_images: Annotated[int, typer.Option(help="Pictures per prompt.")] = 1,
     num_candidates: Annotated[
@@ -100,7 +100,7 @@ def complete(
     mask: Annotated[str | None, typer.Option(help="Picture file: white is drawn anew, black is kept.")] = None,
     prompt: Annotated[str, typer.Option(help="Words for all pictures.")] = "",
     output: Annotated[
-        Path, typer.Option("--output", "--out", "-o", help="PNG file for a grid of originals and completions.")
+        Path, typer.Option(*OUTPUT_FLAGS, help="PNG file for a grid of originals and completions.")
     ] = Path("completions.png"),
     folder: Annotated[Path | None, typer.Option(help="Folder for each completion at its own size as well.")] = None,
     num_images: Annotated[int, typer.Option(help="Completions per picture.")] = 1,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..hub.command_line import command, new_app, numbers, print_result
+from ..hub.command_line import OUTPUT_FLAGS, command, new_app, numbers, print_result
 from ..hub.errors import InputError
 from .command_options import Card, Codes, Guidance, Json, JsonFile, MaxImages, Model, Seed, Split, png_path
 from .evaluate_captions import evaluate_captions
@@ -229,7 +229,7 @@ def evaluate_codec_command(
     max_images: MaxImages = None,
     max_files: Annotated[int, typer.Option(help="Most pictures in files of their own.")] = 100,
     at_psnr: Annotated[str, typer.Option(help="dB at which bytes are compared, with commas.")] = "",
-    output: Annotated[Path, typer.Option("--out", help="Folder for points, tables and curves; goes on.")] = Path(
+    output: Annotated[Path, typer.Option(*OUTPUT_FLAGS, help="Folder for points, tables and curves; goes on.")] = Path(
         "codec"
     ),
     json_output: Json = False,

@@ -33,7 +33,7 @@ class RetentionConfig(AdaptationSettings):
     full_learning_rates: str = option("0.002,0.004,0.008", "Tried in the mode full, of which the best counts.")
     num_seeds: int = option(1, "Runs of each mode, with other seeds.", at_least=1)
     max_images: int = option(0, "Most pictures of a split, drawn by the seed; 0 takes all.", at_least=0)
-    output: str = option("", "Folder for retention.json and a plot.", flag="--out")
+    output: str = option("", "Folder for retention.json and a plot.")
 
     def evaluation(self) -> RetentionEvaluation:
         """What is asked for.

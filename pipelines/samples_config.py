@@ -46,7 +46,7 @@ class SamplesEvaluation:
     )
     kept: str = option("", "Folder of what classifiers have said before, to share; by default inside --out.")
     card: bool = option(False, "Keep the result in the bundle's folder as well, where its card finds it.")
-    output: str = option("samples", "Folder for the samples, evaluation.json and pictures.", flag="--out")
+    output: str = option("samples", "Folder for the samples, evaluation.json and pictures.")
 
     def __post_init__(self) -> None:
         check_options(self)

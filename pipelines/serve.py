@@ -24,7 +24,7 @@ _MAX_FILES = 4096
 class ServeConfig:
     """What is served, where, and how much of it at a time."""
 
-    model: str = option("bundle", "Folder of a bundle, or its name on the Hub.")
+    model: str = option("noto", "Bundle: a folder, owner/name on the Hub, or the shipped noto or fashion.")
     revision: str = option("", "Branch, tag or commit of the bundle on the Hub.")
     backend: str = option("", "URL of a server that runs the bundle's prior and draws the codes, such as vLLM.")
     host: str = option("127.0.0.1", "Address to listen at; 0.0.0.0 for all of this machine's.")
@@ -121,7 +121,7 @@ main = command(
     Requests that wait at the same time with equal settings are drawn together. The server has no accounts and no keys:
     keep it on this machine or in a network of your own.
 
-    Example: pictogram serve --model pictogram-demo/bundle --port 8000
+    Example: pictogram serve --port 8000
     """,
 )
 

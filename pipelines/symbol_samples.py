@@ -54,7 +54,7 @@ class SymbolSamplesConfig:
     max_images: int = option(10_000, "Most pictures of a split, drawn by the seed.", at_least=1)
     images_per_symbol: int = option(20, "Pictures drawn under a symbol; it needs as many real ones.", at_least=2)
     seed: int = seed_option()
-    output: str = option("", "Folder for samples.json.", flag="--out")
+    output: str = option("", "Folder for samples.json.")
 
     def __post_init__(self) -> None:
         check_options(self)

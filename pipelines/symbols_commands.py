@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from ..hub.command_line import new_app, print_result, whole_numbers
+from ..hub.command_line import OUTPUT_FLAGS, new_app, print_result, whole_numbers
 from .command_options import Json, Model, Seed, Split
 from .curve_plot import check_plotting
 from .emergence_plot import plot_emergence
@@ -45,7 +45,7 @@ def clusters_command(
     points_per_draw: Annotated[int, typer.Option(help="Most points of a draw.")] = 2000,
     seed: Seed = 0,
     output: Annotated[
-        Path | None, typer.Option("--out", help="Folder for clusters.json and a t-SNE picture of each level.")
+        Path | None, typer.Option(*OUTPUT_FLAGS, help="Folder for clusters.json and a t-SNE picture of each level.")
     ] = None,
     json_output: Json = False,
 ) -> None:
@@ -86,7 +86,7 @@ def atlas_command(
     num_examples: Annotated[int, typer.Option(help="Nearest pictures of a symbol.")] = 8,
     num_swaps: Annotated[int, typer.Option(help="Symbols that take its place.")] = 3,
     seed: Seed = 0,
-    output: Annotated[Path, typer.Option("--out", help="Folder for the page.")] = Path("atlas"),
+    output: Annotated[Path, typer.Option(*OUTPUT_FLAGS, help="Folder for the page.")] = Path("atlas"),
     json_output: Json = False,
 ) -> None:
     """One page with every symbol: what it decodes to, nearest pictures, words, neighbours, what it changes.
@@ -125,7 +125,7 @@ def emergence_command(
     num_starts: Annotated[int, typer.Option(help="Tries of a run; the one with the least error counts.")] = 3,
     seed: Seed = 0,
     output: Annotated[
-        Path | None, typer.Option("--out", help="Folder for emergence.json and a plot of information against bits.")
+        Path | None, typer.Option(*OUTPUT_FLAGS, help="Folder for emergence.json and a plot of information by bits.")
     ] = None,
     json_output: Json = False,
 ) -> None:
@@ -166,7 +166,7 @@ def names_command(
     max_images: Annotated[int, typer.Option(help="Most pictures of a split, drawn by the seed.")] = 2000,
     num_draws: Annotated[int, typer.Option(help="Draws of the labelled pictures.")] = 5,
     seed: Seed = 0,
-    output: Annotated[Path | None, typer.Option("--out", help="Folder for naming.json.")] = None,
+    output: Annotated[Path | None, typer.Option(*OUTPUT_FLAGS, help="Folder for naming.json.")] = None,
     json_output: Json = False,
 ) -> None:
     """How few labelled pictures name the symbols that emerged without labels, beside k-means and linear probes.

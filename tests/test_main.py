@@ -12,6 +12,7 @@ from PIL import Image
 from tiny_chain import bundle_folder, codes_folder, pictures, tokenizer_folder
 
 from pictogram import __main__ as cli
+from pictogram.hub.command_line import OUTPUT_FLAGS
 from pictogram.lm.model import PRIOR_SIZES, PriorSize
 from pictogram.pipelines.image_codec import ImageCodec
 
@@ -115,6 +116,8 @@ def test_help_has_an_example_and_words_for_every_option(run, command: list[str])
         assert getattr(parameter, "help", None), parameter.name
         if parameter.param_type_name == "option":
             assert parameter.opts[0] in ran.out
+        if parameter.name == "output":
+            assert tuple(parameter.opts) == OUTPUT_FLAGS
     assert "--json" in ran.out
 
 
