@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -233,8 +234,13 @@ def made(tmp_path_factory, image_folder):
         target = pictures / ("train" if number < 16 else "holdout") / ("cat" if number % 2 else "bird") / path.name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
+    return make_codes(folder, [8, 4])
+
+
+def make_codes(folder, strides):
+    """Adds to a folder of pictures a tokenizer and their codes; returns the folder."""
     config = ImageTokenizerConfig(
-        image_size=16, strides=[8, 4], codebook_sizes=[5, 9], prefix_weights=[0], hidden_size=8, codebook_dim=4
+        image_size=16, strides=strides, codebook_sizes=[5, 9], prefix_weights=[0], hidden_size=8, codebook_dim=4
     )
     torch.manual_seed(0)
     tokenizer = ImageTokenizer(config)
@@ -242,9 +248,19 @@ def made(tmp_path_factory, image_folder):
     processor = ImageTokenizerImageProcessorPil(size={"height": 16, "width": 16})
     processor.save_pretrained(folder / "tokenizer")
     for split in ("train", "holdout"):
-        source = load_image_source(str(pictures / split), "train")
+        source = load_image_source(str(folder / "pictures" / split), "train")
         write_codes(source, tokenizer.eval(), processor, folder / "codes", split=split)
     return folder
+
+
+@pytest.fixture(scope="module", params=["8,4", "image,4"])
+def codes_of_two_levels(request, made, tmp_path_factory):
+    """A folder like `made`, whose top level is a grid or the whole image."""
+    if request.param == "8,4":
+        return made
+    folder = tmp_path_factory.mktemp("whole")
+    shutil.copytree(made / "pictures", folder / "pictures")
+    return make_codes(folder, ["image", 4])
 
 
 def test_a_dataset_of_codes_with_labels(made):
@@ -255,7 +271,8 @@ def test_a_dataset_of_codes_with_labels(made):
     assert codes.classes.bincount().tolist() == [8, 8]
 
 
-def test_the_script_with_a_dataset_of_codes(made, tmp_path):
+def test_the_script_with_a_dataset_of_codes(codes_of_two_levels, tmp_path):
+    made = codes_of_two_levels
     real = ["--codes", str(made / "codes"), "--tokenizer", str(made / "tokenizer"), "--num-steps", "2", "--width", "8"]
     report = tmp_path / "report.json"
     more = ["--num-samples", "3", "--sample-batch", "2", "--batch-size", "4", "--json", str(report)]

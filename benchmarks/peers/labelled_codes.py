@@ -54,8 +54,8 @@ def load_labelled_codes(path: str, split: str, tokenizer: LoadedImageTokenizer) 
         InputError: the codes have not two levels, rows lack a class, or see `load_codes`.
     """
     dataset = load_codes(path, split, tokenizer=tokenizer)
-    if len(dataset.shared_grids) != 2 or tokenizer.model.config.has_image_level:
-        raise InputError(f"expected codes of a top and a bottom level, got the grids {list(dataset.shared_grids)}")
+    if len(dataset.shared_grids) != 2:
+        raise InputError(f"expected codes of two levels, got the grids {list(dataset.shared_grids)}")
     classes = _classes(dataset)
     top, bottom = dataset.codes(range(len(dataset)))
     return LabelledCodes(top, bottom, classes, _names(dataset, classes), _picture_size(dataset))
