@@ -5,9 +5,9 @@ pictogram tokenize --data DATA --split train --caption-column label     # and sp
 python benchmarks/peers/pixelsnail.py --codes codes --tokenizer image-tokenizer --num-steps 3000 --output DIR
 python benchmarks/peers/pixelsnail.py --quick --output DIR
 
-The tokenizer above is Razavi et al.'s (2019, arXiv:1906.00446): two levels, codebooks of running means, and no prefix of
-the levels that is decoded by itself. Any other of two levels does as well, the top one may be of the whole image. `two_level_prior.py` has the priors. Training and drawing go on where a killed run
-stopped.
+The tokenizer above is Razavi et al.'s (2019, arXiv:1906.00446): two levels, codebooks of running means, and no prefix
+of the levels that is decoded by itself. Any other of two levels does as well; the top one may be the whole image.
+`two_level_prior.py` has the priors. Training and drawing go on where a killed run stopped.
 """
 
 from __future__ import annotations
