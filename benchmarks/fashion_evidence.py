@@ -50,7 +50,7 @@ def run_stage(stage: Stage, folder: Path) -> dict[str, Any]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     found = {"stage": stage.name, "trains": stage.trains, "seconds": time.perf_counter() - clock, "cpu_seconds": cpu}
-    write_json(record, found | {"command": stage.command})
+    write_json(record, found | {"command": stage.spoken()})
     return read_json_object(record)
 
 

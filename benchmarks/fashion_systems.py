@@ -6,6 +6,8 @@ that long on the machine where the figures were measured; what it took stands be
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -57,6 +59,11 @@ class Stage:
     name: str
     command: list[str]
     trains: bool = False
+
+    def spoken(self) -> str:
+        """The command as one would type it in a checkout."""
+        words = ["python" if word == sys.executable else word for word in self.command]
+        return shlex.join(word.replace(f"{BENCHMARKS.parent}{os.sep}", "") for word in words)
 
 
 def stages(run: Run) -> list[Stage]:

@@ -77,6 +77,14 @@ def test_every_system_trains_what_counts():
                     assert "test" not in stage.command or "--eval-split" in stage.command
 
 
+def test_commands_on_record_name_no_folder_of_this_machine():
+    systems = importlib.import_module("fashion_systems")
+    made = systems.stages(systems.Run("gan", 30, 3, Path("fashion"), Path("w"), 10, "test"))
+    spoken = made[-1].spoken()
+    assert spoken.startswith("python benchmarks/peers/projection_gan.py --data fashion --split train --seed 3 ")
+    assert str(BENCHMARKS.parent) not in spoken
+
+
 @pytest.mark.parametrize(("changes", "message"), [({"system": "x"}, "system must be"), ({"minutes": 7}, "budget of")])
 def test_unknown_systems_and_budgets(tmp_path, changes, message):
     systems = importlib.import_module("fashion_systems")
