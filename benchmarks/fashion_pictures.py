@@ -49,8 +49,10 @@ def compare(systems: dict[str, str], count: int, cell: int) -> Image.Image:
         cell: side of a picture's place, pixels.
 
     Raises:
-        InputError: classes differ, or see `first_of_each_class`.
+        InputError: a number below 1, classes differ, or see `first_of_each_class`.
     """
+    if count < 1 or cell < 1:
+        raise InputError(f"rows and cell must be at least 1, got {count} and {cell}")
     pictures = {system: first_of_each_class(data, count) for system, data in systems.items()}
     header = list(next(iter(pictures.values())))
     for system, found in pictures.items():
@@ -78,7 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="PNG file")
     given = parser.parse_args(arguments)
     try:
-        save_picture(compare(dict(map(_named, given.systems)), given.rows, given.cell), given.out)
+        systems = dict(map(_named, given.systems))
+        if len(systems) < len(given.systems):
+            raise InputError(f"every system needs a name of its own, got {', '.join(given.systems)}")
+        save_picture(compare(systems, given.rows, given.cell), given.out)
     except InputError as error:
         parser.error(str(error))
 

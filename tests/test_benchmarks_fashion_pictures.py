@@ -60,6 +60,14 @@ def test_other_classes(script, samples, tmp_path):
         script.compare({"ours": str(samples / "ours"), "other": str(tmp_path / "other")}, 1, 32)
 
 
+def test_rows_and_names_that_are_none(script, samples, tmp_path, capsys):
+    system = f"ours={samples / 'ours'}"
+    for words, message in ((["--rows", "0", system], "at least 1"), ([system, system], "a name of its own")):
+        with pytest.raises(SystemExit):
+            script.main(["--out", str(tmp_path / "grid.png"), *words])
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", ["no-name", "=data", "name="])
 def test_how_systems_are_given(script, tmp_path, capsys, words):
     with pytest.raises(SystemExit):
