@@ -35,7 +35,6 @@ from pictogram.pipelines.sample_shards import DrawClasses, write_samples
 from pictogram.tokenizer.checkpoints import TrainingFolder
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.fingerprints import decoder_fingerprint
-from pictogram.tokenizer.freed_memory import keep_freed_memory
 from pictogram.tokenizer.image_processor import to_images
 from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.model import ImageTokenizer
@@ -230,7 +229,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not given.quick and not (given.codes and given.tokenizer):
         parser.error("give --codes and --tokenizer, or --quick")
     quiet_libraries()
-    keep_freed_memory()
     try:
         setup = quick_setup(given) if given.quick else real_setup(given)
         report = measure(setup, given.output, given.samples or given.output / "samples")
