@@ -9,7 +9,6 @@ from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
 from ..hub.errors import InputError, first_line
-from .freed_memory import keep_freed_memory
 
 PRECISIONS = ("no", "fp16", "bf16")
 """What `mixed_precision` may be."""
@@ -46,8 +45,6 @@ def start_accelerator(mixed_precision: str, trackers: str, output: str) -> Accel
         InputError: unknown trackers, or a precision this machine, or an earlier run in this process, does not allow.
     """
     names = tracker_names(trackers)
-    if not torch.accelerator.is_available():
-        keep_freed_memory()
     if mixed_precision == "auto":
         mixed_precision = best_precision()
     if mixed_precision == "fp16" and not torch.accelerator.is_available():
