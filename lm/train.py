@@ -28,6 +28,7 @@ from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
 from ..tokenizer.codes_manifest import library_versions
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.schedule import set_learning_rate, warmup_stable_decay
+from .attention import attend_in_float32
 from .bundle import Bundle
 from .bundle_card import write_bundle_card
 from .code_documents import CodeDocuments, CodeRows, DocumentMix
@@ -122,6 +123,8 @@ class _Trainer:
             raise InputError("muon needs whole matrices, which FSDP cuts up; use --optimizer adamw")
         add_dropout(model, config.dropout)
         quicken_linears(model)
+        if self.accelerator.mixed_precision != "no" and self.accelerator.device.type == "cpu":
+            attend_in_float32(model)
         if config.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})  # pyright: ignore[reportCallIssue]
         optimizers = build_optimizers(
