@@ -153,23 +153,37 @@ def _drawn(run: Run) -> list[str]:
 
 Make = Callable[[Run, dict[str, list[str]]], list[Stage]]
 
-SYSTEMS: dict[str, Make] = {"pictogram": _pictogram, "gan": _gan, "pixelsnail": _pixelsnail, "patches": _patches}
+SYSTEMS: dict[str, Make] = {
+    "pictogram": _pictogram,
+    "distortion": _pictogram,
+    "gan": _gan,
+    "pixelsnail": _pixelsnail,
+    "patches": _patches,
+}
+"""What is compared. "distortion" is an ablation: this package, its image tokenizer trained for distortion alone."""
 
 _FAST = "--preset fashion32 --num-blocks 1 --prefix-share 0.25 --mixed-precision bf16 --checkpoint-every 500"
 _WHOLE_AND_CELLS = f"{_FAST} --image-size 28 --strides image,4 --codebook-sizes 64,1024 --prefix-weights 0.1"
+_BY_RATE = f"{_WHOLE_AND_CELLS} --rate-weight 250"
 _TWO_LEVELS = f"{_FAST} --strides 8,4 --codebook-sizes 512,512 --prefix-weights 0"
 _PATCHES = "--image-size 28 --num-channels 1 --patch-size 4 --codebook-size 1024"
-_CAPTIONS = "--dropout 0.1 --image-to-text 0 --text-vocab-size 512 --checkpoint-every 500"
+_CAPTIONS = "--image-to-text 0 --text-vocab-size 512 --checkpoint-every 500"
 
 _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     "pictogram": {
         30: {
-            "tokenizer": f"{_WHOLE_AND_CELLS} --num-steps 3000",
-            "prior": f"--size nano {_CAPTIONS} --num-steps 5200",
+            "tokenizer": f"{_BY_RATE} --num-steps 3000",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 5900",
         },
         120: {
-            "tokenizer": f"{_WHOLE_AND_CELLS} --num-steps 8000",
-            "prior": f"--size small {_CAPTIONS} --num-steps 12000",
+            "tokenizer": f"{_BY_RATE} --num-steps 8000",
+            "prior": f"--size small {_CAPTIONS} --num-steps 11000",
+        },
+    },
+    "distortion": {
+        30: {
+            "tokenizer": f"{_WHOLE_AND_CELLS} --num-steps 3000",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 6500",
         },
     },
     "gan": {30: {"gan": "--num-steps 11500"}, 120: {"gan": "--num-steps 46000"}},

@@ -102,6 +102,16 @@ def test_a_stage_runs_once_and_says_what_it_took(tmp_path):
     assert first["cpu_seconds"] > 0 and first["trains"]
 
 
+def test_stages_keep_memory_unless_told_otherwise(tmp_path, monkeypatch):
+    evidence, systems = (importlib.import_module(name) for name in ("fashion_evidence", "fashion_systems"))
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "5")
+    code = f"import json, os; json.dump(dict(os.environ), open({str(tmp_path / 'seen')!r}, 'w'))"
+    evidence.run_stage(systems.Stage("look", [sys.executable, "-c", code]), tmp_path)
+    seen = json.loads((tmp_path / "seen").read_text())
+    assert seen["MALLOC_MMAP_THRESHOLD_"] == "4000000000" and seen["MALLOC_TRIM_THRESHOLD_"] == "5"
+
+
 def test_a_stage_that_fails_says_where_to_look(tmp_path):
     evidence, systems = (importlib.import_module(name) for name in ("fashion_evidence", "fashion_systems"))
     stage = systems.Stage("break", [sys.executable, "-c", "raise SystemExit(3)"])
