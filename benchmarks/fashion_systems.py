@@ -173,7 +173,7 @@ _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     "pictogram": {
         30: {
             "tokenizer": f"{_BY_RATE} --num-steps 3000",
-            "prior": f"--size nano {_CAPTIONS} --num-steps 5900",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 5500",
         },
         120: {
             "tokenizer": f"{_BY_RATE} --num-steps 8000",
@@ -183,7 +183,7 @@ _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     "distortion": {
         30: {
             "tokenizer": f"{_WHOLE_AND_CELLS} --num-steps 3000",
-            "prior": f"--size nano {_CAPTIONS} --num-steps 6500",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 6000",
         },
     },
     "gan": {30: {"gan": "--num-steps 11500"}, 120: {"gan": "--num-steps 46000"}},
