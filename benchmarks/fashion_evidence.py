@@ -27,7 +27,6 @@ from pictogram import InputError
 from pictogram.hub.command_line import entries, whole_numbers
 from pictogram.hub.files import read_json_object, write_json
 
-
 _KEEPS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "8000000000"}
 """With glibc memory between steps stays with the process: a tenth to a fourth less time, for every system."""
 
