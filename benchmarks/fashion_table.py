@@ -1,5 +1,7 @@
 """The table of what `fashion_evidence.py` measured: one row a system and budget, means over seeds and their spread.
 
+"Real pictures" are as many training pictures, scored like samples.
+
 python benchmarks/fashion_table.py docs/results/fashion-*.json
 """
 
@@ -16,6 +18,11 @@ from pictogram import InputError
 from pictogram.hub.card import markdown_table
 from pictogram.hub.files import read_json_object
 
+REAL, SAMPLES = "real", "samples"
+"""Arms that have rows: training pictures beside those of the test, and what was drawn."""
+
+Read = Callable[[dict[str, Any], str], float | None]
+
 
 @dataclass(frozen=True)
 class Column:
@@ -23,29 +30,34 @@ class Column:
 
     Attributes:
         title: of the column.
-        read: a run -> the number; None where it has none.
+        read: a run and the name of an arm -> the number; None where it has none.
         digits: behind the point.
     """
 
     title: str
-    read: Callable[[dict[str, Any]], float | None]
+    read: Read
     digits: int
 
 
-def _cas(arm: str) -> Callable[[dict[str, Any]], float | None]:
-    def read(run: dict[str, Any]) -> float | None:
-        found = run["evaluation"]["cas"].get(arm)
-        return found and found["accuracy"]["value"]
-
-    return read
+def _accuracy(run: dict[str, Any], arm: str) -> float | None:
+    found = run["evaluation"]["cas"].get(arm)
+    return found and found["accuracy"]["value"]
 
 
-def _share(arm: str) -> Callable[[dict[str, Any]], float | None]:
-    return lambda run: run["evaluation"]["cas"].get(f"share_of_{arm}")
+def _of_arm(read: Callable[[dict[str, Any], str], float]) -> Read:
+    return lambda run, arm: read(run["evaluation"], arm)
 
 
-def _ratio(space: str, quantile: str) -> Callable[[dict[str, Any]], float | None]:
-    return lambda run: run["evaluation"]["memorisation"][space]["ratio"][quantile]
+def _of_samples(read: Callable[[dict[str, Any]], float | None]) -> Read:
+    return lambda run, arm: read(run) if arm == SAMPLES else None
+
+
+def _share(arm: str) -> Read:
+    return _of_samples(lambda run: run["evaluation"]["cas"].get(f"share_of_{arm}"))
+
+
+def _ratio(space: str, quantile: str) -> Read:
+    return _of_samples(lambda run: run["evaluation"]["memorisation"][space]["ratio"][quantile])
 
 
 def seconds_for_60000(run: dict[str, Any]) -> float:
@@ -55,43 +67,44 @@ def seconds_for_60000(run: dict[str, Any]) -> float:
 
 
 COLUMNS = (
-    Column("CAS", _cas("samples"), 4),
-    Column("CAS, decoded", _cas("decoded"), 4),
-    Column("CAS, real", _cas("real"), 4),
+    Column("CAS", _accuracy, 4),
+    Column("CAS, decoded", _of_samples(lambda run: _accuracy(run, "decoded")), 4),
     Column("of decoded", _share("decoded"), 3),
     Column("of real", _share("real"), 3),
-    Column("FD per class", lambda run: run["evaluation"]["fd"]["samples"]["per_class"], 2),
-    Column("FD global", lambda run: run["evaluation"]["fd"]["samples"]["global"], 2),
-    Column("precision", lambda run: run["evaluation"]["precision_recall"]["samples"]["precision"], 3),
-    Column("recall", lambda run: run["evaluation"]["precision_recall"]["samples"]["recall"], 3),
+    Column("recognised", _of_arm(lambda found, arm: found["recognised"][arm]), 3),
+    Column("FD per class", _of_arm(lambda found, arm: found["fd"][arm]["per_class"]), 2),
+    Column("FD global", _of_arm(lambda found, arm: found["fd"][arm]["global"]), 2),
+    Column("precision", _of_arm(lambda found, arm: found["precision_recall"][arm]["precision"]), 3),
+    Column("recall", _of_arm(lambda found, arm: found["precision_recall"][arm]["recall"]), 3),
     Column("nearest, percentile 1", _ratio("pixels", "percentile_1"), 2),
     Column("nearest, median", _ratio("pixels", "median"), 2),
-    Column("bits a picture", lambda run: run["bits"] and run["bits"]["value"], 1),
-    Column("60,000 samples, core minutes", lambda run: seconds_for_60000(run) / 60, 1),
-    Column("weights, millions", lambda run: sum(run["parameters"].values()) / 1e6, 2),
-    Column("training, core minutes", lambda run: run["training_cpu_seconds"] / 60, 0),
+    Column("bits a picture", _of_samples(lambda run: run["bits"] and run["bits"]["value"]), 1),
+    Column("60,000 samples, core minutes", _of_samples(lambda run: seconds_for_60000(run) / 60), 1),
+    Column("weights, millions", _of_samples(lambda run: sum(run["parameters"].values()) / 1e6), 2),
+    Column("training, core minutes", _of_samples(lambda run: run["training_cpu_seconds"] / 60), 0),
 )
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
-    """Markdown: a row for each system and budget, in the order in which they come."""
+    """Markdown: real pictures, then a row for each system and budget, in the order in which they come."""
     groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for run in runs:
         groups.setdefault((run["system"], run["minutes"]), []).append(run)
-    rows = [
-        [system, f"{minutes} min", str(len(group)), *(_cell(column, group) for column in COLUMNS)]
+    rows = [["real pictures", "-", "-", *(_cell(column, runs, REAL) for column in COLUMNS)]]
+    rows += [
+        [system, f"{minutes} min", str(len(group)), *(_cell(column, group, SAMPLES) for column in COLUMNS)]
         for (system, minutes), group in groups.items()
     ]
     return markdown_table(["system", "budget, 2 cores", "seeds", *(column.title for column in COLUMNS)], rows)
 
 
-def _cell(column: Column, runs: Sequence[dict[str, Any]]) -> str:
-    values = [column.read(run) for run in runs]
+def _cell(column: Column, runs: Sequence[dict[str, Any]], arm: str) -> str:
+    values = [column.read(run, arm) for run in runs]
     known = [value for value in values if value is not None]
     if not known:
         return "-"
     mean = f"{fmean(known):.{column.digits}f}"
-    return mean if len(known) == 1 else f"{mean} ± {stdev(known):.{column.digits}f}"
+    return mean if len(set(known)) == 1 else f"{mean} ± {stdev(known):.{column.digits}f}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

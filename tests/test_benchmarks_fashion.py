@@ -154,8 +154,12 @@ def fake_run(seed: int, cas: float, **changes) -> dict:
     evaluation = {
         "cas": {arm: {"accuracy": {"value": value}} for arm, value in accuracy.items()}
         | {"share_of_real": cas / 0.9, "share_of_decoded": cas / 0.88},
-        "fd": {"samples": {"per_class": 1.5, "global": 0.5}},
-        "precision_recall": {"samples": {"precision": 0.9, "recall": 0.8}},
+        "recognised": {"real": 0.92, "samples": 0.85},
+        "fd": {"real": {"per_class": 0.2, "global": 0.1}, "samples": {"per_class": 1.5, "global": 0.5}},
+        "precision_recall": {
+            "real": {"precision": 0.95, "recall": 0.9},
+            "samples": {"precision": 0.9, "recall": 0.8},
+        },
         "memorisation": {"pixels": {"ratio": {"percentile_1": 1.1, "median": 1.0}}},
         "seconds": {"num_images": 1000, "cpu_seconds": 10.0},
     }
@@ -178,10 +182,12 @@ def test_the_table_has_means_and_spreads(tmp_path, capsys):
     for name, runs in (("a", [fake_run(0, 0.80), gan]), ("b", [fake_run(1, 0.82)])):
         (tmp_path / f"{name}.json").write_text(json.dumps({"runs": runs}))
     script.main([str(tmp_path / "a.json"), str(tmp_path / "b.json")])
-    _, _, ours, other = capsys.readouterr().out.splitlines()
-    assert ours.startswith("| ours | 30 min | 2 | 0.8100 ± 0.0141 | 0.8800 ± 0.0000 |")
-    assert ours.endswith("| 200.0 ± 0.0 | 10.0 ± 0.0 | 1.50 ± 0.00 | 60 ± 0 |")
-    assert other.startswith("| gan | 30 min | 1 | 0.7000 | - | 0.9000 | - |")
+    _, _, real, ours, other = capsys.readouterr().out.splitlines()
+    numbers = "| 0.9000 | - | - | - | 0.920 | 0.20 | 0.10 | 0.950 | 0.900 "
+    assert real == f"| real pictures | - | - {numbers}{'| - ' * 6}|"
+    assert ours.startswith("| ours | 30 min | 2 | 0.8100 ± 0.0141 | 0.8800 | 0.920 ± 0.016 | 0.900 ± 0.016 | 0.850 |")
+    assert ours.endswith("| 200.0 | 10.0 | 1.50 | 60 |")
+    assert other.startswith("| gan | 30 min | 1 | 0.7000 | - | - | 0.778 | 0.850 |")
     assert other.endswith("| - | 5.0 | 1.50 | 60 |")
 
 
