@@ -167,13 +167,13 @@ _WHOLE_AND_CELLS = f"{_FAST} --image-size 28 --strides image,4 --codebook-sizes 
 _BY_RATE = f"{_WHOLE_AND_CELLS} --rate-weight 250"
 _TWO_LEVELS = f"{_FAST} --strides 8,4 --codebook-sizes 512,512 --prefix-weights 0"
 _PATCHES = "--image-size 28 --num-channels 1 --patch-size 4 --codebook-size 1024"
-_CAPTIONS = "--image-to-text 0 --text-vocab-size 512 --checkpoint-every 500"
+_CAPTIONS = "--dropout 0.1 --image-to-text 0 --text-vocab-size 512 --checkpoint-every 500"
 
 _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     "pictogram": {
         30: {
             "tokenizer": f"{_BY_RATE} --num-steps 3000",
-            "prior": f"--size nano {_CAPTIONS} --num-steps 5500",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 4800",
         },
         120: {
             "tokenizer": f"{_BY_RATE} --num-steps 8000",
@@ -183,7 +183,7 @@ _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     "distortion": {
         30: {
             "tokenizer": f"{_WHOLE_AND_CELLS} --num-steps 3000",
-            "prior": f"--size nano {_CAPTIONS} --num-steps 6000",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 5200",
         },
     },
     "gan": {30: {"gan": "--num-steps 11500"}, 120: {"gan": "--num-steps 46000"}},
