@@ -192,7 +192,7 @@ _TEXTS: dict[str, dict[int, dict[str, str]]] = {
         120: {"tokenizer": f"{_TWO_LEVELS} --num-steps 8000", "prior": "--num-steps 16000"},
     },
     "patches": {
-        30: {"tokenizer": _PATCHES, "prior": f"--size nano {_CAPTIONS} --num-steps 7000"},
+        30: {"tokenizer": _PATCHES, "prior": f"--size nano {_CAPTIONS} --num-steps 5900"},
         120: {"tokenizer": _PATCHES, "prior": f"--size small {_CAPTIONS} --num-steps 16000"},
     },
 }
