@@ -70,7 +70,7 @@ def scoring(run: Run, kept: Path) -> Stage:
         "--seed",
         str(run.seed),
     ]
-    where += ["--num-steps", str(run.classifier_steps)]
+    where += ["--num-steps", str(run.classifier_steps), "--num-classifiers", str(run.num_classifiers)]
     out = ["--kept", str(kept), "--out", str(run.folder / "evaluation"), "--json"]
     if (run.folder / "bundle").is_dir():
         return Stage(

@@ -34,6 +34,7 @@ class Run:
         num_images: samples.
         split: that is scored.
         classifier_steps: of every classifier that scores.
+        num_classifiers: whose mean is the score.
     """
 
     system: str
@@ -44,6 +45,7 @@ class Run:
     num_images: int
     split: str
     classifier_steps: int = 2000
+    num_classifiers: int = 3
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ tokenizer makes of them, which is the best that a prior could draw.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
@@ -24,7 +25,7 @@ from .sample_classifier import ClassifierRecipe, SampleClassifier
 from .sample_distances import nearest_of_class, precision_recall, quantiles
 from .sample_input import DECODED, REAL, SAMPLES, SampleInput, open_input
 from .sample_pictures import save_sample_grids
-from .sample_scores import ScoreKeeper
+from .sample_scores import ScoreKeeper, mean_score
 from .samples_config import SamplesEvaluation
 
 
@@ -50,7 +51,7 @@ def _evaluate(what: SamplesEvaluation) -> dict[str, Any]:
     keeper = ScoreKeeper(Path(what.kept or folder / "kept"), len(given.names), recipe, default_device())
     report: dict[str, Any] = {"classes": list(given.names)}
     if "cas" in what.metrics:
-        report["cas"] = _cas(given, keeper, what.seed)
+        report["cas"] = _cas(given, keeper, range(what.seed, what.seed + what.num_classifiers))
     classifier = keeper.feature_classifier(given.learned, what.feature_seed)
     report["recognised"] = {
         name: float((classifier.classify(arm.pixels) == arm.classes).double().mean())
@@ -73,10 +74,12 @@ def _evaluate(what: SamplesEvaluation) -> dict[str, Any]:
     return report
 
 
-def _cas(given: SampleInput, keeper: ScoreKeeper, seed: int) -> dict[str, Any]:
+def _cas(given: SampleInput, keeper: ScoreKeeper, seeds: Sequence[int]) -> dict[str, Any]:
     """Of every arm, and the samples' as a share of the others'."""
     scores = {
-        name: keeper.accuracy(arm, given.measured, seed, f"classifier of {name} pictures")
+        name: mean_score(
+            [keeper.accuracy(arm, given.measured, seed, f"classifier of {name} pictures") for seed in seeds]
+        )
         for name, arm in given.arms.items()
     }
     values = {name: score["accuracy"]["value"] for name, score in scores.items()}

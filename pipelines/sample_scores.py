@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -88,3 +90,21 @@ class ScoreKeeper:
             "torch": torch.__version__,
         }
         return self.folder / f"{kind}-{fingerprint({}, settings)[:32]}"
+
+
+def mean_score(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One score of several classifiers of the same arm: what one of them says depends on its seed too.
+
+    Args:
+        scores: of `ScoreKeeper.accuracy`, at least one.
+
+    Returns:
+        Like theirs, with means. The interval is still over the test pictures alone; how classifiers differ, their
+        single accuracies say, in `classifiers`.
+    """
+    values = [score["accuracy"]["value"] for score in scores]
+    measured = scores[0]["accuracy"]["num_images"]
+    accuracy = share(round(fmean(values) * measured), measured).to_dict() | {"value": fmean(values)}
+    recalls = zip(*(score["per_class"] for score in scores), strict=True)
+    per_class = [None if None in found else fmean(found) for found in recalls]
+    return scores[0] | {"accuracy": accuracy, "per_class": per_class, "classifiers": values}

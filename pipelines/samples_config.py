@@ -38,6 +38,9 @@ class SamplesEvaluation:
     top_p: str = option("", "Likewise.")
     batch_size: int = option(250, "Pictures drawn at a time.", at_least=1)
     num_steps: int = option(ClassifierRecipe.num_steps, "Steps of every classifier.", at_least=1)
+    num_classifiers: int = option(
+        1, "Classifiers of each arm, with seeds that count up; the score is their mean.", at_least=1
+    )
     seed: int = seed_option()
     feature_seed: int = option(
         1000,
