@@ -3,14 +3,13 @@
 python benchmarks/fashion_prefixes.py --model bundle --data fashion --split validation --given 0,1,15,29,43,50
 
 With no code given these are samples, with all of them decoded pictures; in between the prior goes on where a training
-picture's codes end. Every arm has the same classes, and its classifier the same recipe and seed.
+picture's codes end. Every arm has the same classes, and its classifiers the same recipe and seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from interleaved import print_report
 from pictogram import InputError
 from pictogram.hub.command_line import whole_numbers
 from pictogram.lm.bundle import Bundle
+from pictogram.lm.documents import ids_to_images, images_to_ids
 from pictogram.lm.image_sampler import DRAWN, ImageSampling
-from pictogram.lm.order import flatten, unflatten
 from pictogram.pipelines.labelled_pictures import LabelledPictures, labelled_pictures, with_same_classes
 from pictogram.pipelines.picture_drawing import draw_pictures
 from pictogram.pipelines.picture_request import PictureRequest, spell_seeds
 from pictogram.pipelines.sample_arms import PictureArm, balanced_rows, one_box, real_arm
-from pictogram.pipelines.sample_classifier import ClassifierRecipe, train_classifier
+from pictogram.pipelines.sample_classifier import ClassifierRecipe
+from pictogram.pipelines.sample_scores import ScoreKeeper, mean_score
 from pictogram.tokenizer.image_processor import to_8bit
 from pictogram.tokenizer.padding import Box
 from pictogram.tokenizer.reconstructions import row_batches
@@ -40,59 +40,60 @@ def training_ids(bundle: Bundle, pictures: LabelledPictures, rows: Sequence[int]
     with torch.inference_mode():
         for part in row_batches(len(rows), _AT_ONCE):
             codes = bundle.image_tokenizer.encode(pictures.dataset.pixels([rows[place] for place in part]))
-            ids = tuple(bundle.vocabulary.codes_to_ids(level, grid) for level, grid in enumerate(codes))
-            parts.append(flatten(ids, bundle.vocabulary.order))
+            parts.append(images_to_ids(bundle.vocabulary, codes))
     return torch.cat(parts)
 
 
 def decoded(bundle: Bundle, size: str, ids: torch.Tensor, box: Box) -> Iterator[torch.Tensor]:
     """Pictures (B, C, H, W) uint8 of ids in document order, some at a time."""
-    vocabulary = bundle.vocabulary
     with torch.inference_mode():
         for part in ids.split(_AT_ONCE):
-            grids = unflatten(part, vocabulary.grids(size), vocabulary.order)
-            codes = tuple(grid - int(vocabulary.codes_to_ids(level, 0)) for level, grid in enumerate(grids))
+            codes = ids_to_images(bundle.vocabulary, part, size)
             yield box.of(to_8bit(bundle.image_tokenizer.decode(codes))).to(torch.uint8)
 
 
 def drawn_arm(
-    bundle: Bundle, names: Sequence[str], ids: torch.Tensor, classes: torch.Tensor, num_given: int, seed: int, box: Box
-) -> PictureArm:
-    """Pictures whose first `num_given` codes are those of `ids` (N, n) and whose others are drawn."""
+    bundle: Bundle,
+    prompts: Sequence[str],
+    ids: torch.Tensor,
+    num_given: int,
+    seed: int,
+    sampling: ImageSampling,
+    box: Box,
+) -> torch.Tensor:
+    """(N, C, H, W) uint8 pictures whose first `num_given` codes are those of `ids` (N, n), the others drawn."""
     size = next(iter(bundle.vocabulary.sizes))
     given = ids.clone()
     given[:, num_given:] = DRAWN
-    prompts = [names[int(number)] for number in classes]
-    request = PictureRequest(prompts, spell_seeds(seed, len(prompts)), size, given)
-    found = ids if num_given == ids.shape[1] else draw_pictures(bundle, request, ImageSampling(), _AT_ONCE).token_ids
-    return PictureArm(torch.cat(list(decoded(bundle, size, found, box))), classes)
+    request = PictureRequest(list(prompts), spell_seeds(seed, len(prompts)), size, given)
+    found = ids if num_given == ids.shape[1] else draw_pictures(bundle, request, sampling, _AT_ONCE).token_ids
+    return torch.cat(list(decoded(bundle, size, found, box)))
 
 
-def measure(
-    model: str, data: str, split: str, given: Sequence[int], num_images: int, recipe: ClassifierRecipe, seed: int
-) -> dict[str, Any]:
-    """Accuracies on real pictures of `split`, one for each number of given codes.
+def measure(asked: argparse.Namespace) -> dict[str, Any]:
+    """Scores on real pictures of a split, one for each number of given codes; `asked` is the command line.
 
     Raises:
         InputError: numbers of codes that a picture cannot have, or pictures that do not serve.
     """
-    bundle = Bundle.from_pretrained(model)
-    sets = (labelled_pictures(data, name, bundle.image_processor) for name in ("train", split))
+    bundle, given = Bundle.from_pretrained(asked.model), whole_numbers("given", asked.given)
+    sets = (labelled_pictures(asked.data, name, bundle.image_processor) for name in ("train", asked.split))
     learned, measured = with_same_classes(*sets)
     names, box = list(learned.labels.names), one_box(learned.dataset)
-    rows = balanced_rows(learned.classes, num_images, len(names), seed)
+    rows = balanced_rows(learned.classes, asked.num_images, len(names), asked.seed)
     ids, classes = training_ids(bundle, learned, rows), learned.classes[torch.tensor(rows)]
     if not given or not all(0 <= count <= ids.shape[1] for count in given):
-        raise InputError(f"given must be numbers of codes, 0 to the {ids.shape[1]} of a picture, got {list(given)}")
-    test, report = real_arm(measured, box), []
+        raise InputError(f"given must be numbers of codes, 0 to the {ids.shape[1]} of a picture, got {given}")
+    keeper = ScoreKeeper(asked.kept, len(names), ClassifierRecipe(num_steps=asked.num_steps))
+    test, prompts = real_arm(measured, box), [names[int(number)] for number in classes]
+    sampling, arms = ImageSampling(guidance_scale=asked.guidance_scale), []
     for count in given:
-        arm = drawn_arm(bundle, names, ids, classes, count, seed, box)
-        classifier = train_classifier(arm.pixels, arm.classes, len(names), seed, recipe, title=f"{count} given")
-        right = (classifier.classify(test.pixels) == test.classes).double()
-        per_class = [right[test.classes == number].mean().item() for number in range(len(names))]
-        report.append({"given": count, "accuracy": right.mean().item(), "per_class": per_class})
-    protocol = {"split": split, "num_images": len(rows), "num_measured": len(test), "seed": seed}
-    return protocol | {"num_steps": recipe.num_steps, "classes": list(names), "arms": report}
+        arm = PictureArm(drawn_arm(bundle, prompts, ids, count, asked.seed, sampling, box), classes)
+        seeds = range(asked.seed, asked.seed + asked.num_classifiers)
+        scores = [keeper.accuracy(arm, test, seed, f"{count} given") for seed in seeds]
+        arms.append({"given": count} | mean_score(scores))
+    protocol = {name: str(value) for name, value in vars(asked).items() if name != "json"}
+    return {"protocol": protocol, "classes": names, "arms": arms}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -104,13 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--given", default="0,1,15,29,43,50", help="codes of a training picture that are kept")
     parser.add_argument("--num-images", type=int, default=10_000)
     parser.add_argument("--num-steps", type=int, default=ClassifierRecipe.num_steps, help="of every classifier")
+    parser.add_argument("--num-classifiers", type=int, default=1, help="of each arm; the score is their mean")
+    parser.add_argument("--guidance-scale", type=float, default=1.0)
+    parser.add_argument("--kept", type=Path, default=Path("kept"), help="folder of scores, not paid for again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="file for the report")
     asked = parser.parse_args(arguments)
-    recipe = replace(ClassifierRecipe(), num_steps=asked.num_steps)
     try:
-        given = whole_numbers("given", asked.given)
-        report = measure(asked.model, asked.data, asked.split, given, asked.num_images, recipe, asked.seed)
+        report = measure(asked)
     except InputError as error:
         parser.error(str(error))
     print_report(report, asked.json)

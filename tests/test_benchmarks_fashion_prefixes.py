@@ -9,6 +9,7 @@ import torch
 from tiny_chain import bundle_folder, shared_bundle
 from tiny_samples import NAMES, data
 
+from pictogram.lm.image_sampler import ImageSampling
 from pictogram.pipelines.labelled_pictures import labelled_pictures
 from pictogram.pipelines.sample_arms import decoded_arm, one_box
 
@@ -25,24 +26,23 @@ def test_given_codes_are_kept_and_all_of_them_are_decoded_pictures():
     script, bundle = importlib.import_module("fashion_prefixes"), shared_bundle()
     pictures = labelled_pictures(str(data()), "train", bundle.image_processor)
     rows, box = [0, 3, 5, 8], one_box(pictures.dataset)
-    ids, classes = script.training_ids(bundle, pictures, rows), pictures.classes[torch.tensor(rows)]
-    count = ids.shape[1]
-    everything = script.drawn_arm(bundle, NAMES, ids, classes, count, 0, box)
+    ids, prompts = script.training_ids(bundle, pictures, rows), [NAMES[int(pictures.classes[row])] for row in rows]
+    count, sampling = ids.shape[1], ImageSampling()
     expected = decoded_arm(pictures, rows, bundle.image_tokenizer, box, "decode")
-    assert torch.equal(everything.pixels, expected.pixels) and torch.equal(everything.classes, expected.classes)
-    some, none = (script.drawn_arm(bundle, NAMES, ids, classes, given, 0, box) for given in (count - 1, 0))
-    assert not torch.equal(some.pixels, none.pixels)
-    assert torch.equal(script.drawn_arm(bundle, NAMES, ids, classes, 0, 0, box).pixels, none.pixels)
+    assert torch.equal(script.drawn_arm(bundle, prompts, ids, count, 0, sampling, box), expected.pixels)
+    some, none = (script.drawn_arm(bundle, prompts, ids, given, 0, sampling, box) for given in (count - 1, 0))
+    assert not torch.equal(some, none)
+    assert torch.equal(script.drawn_arm(bundle, prompts, ids, 0, 0, sampling, box), none)
 
 
 def test_a_whole_run(tmp_path, capsys):
     words = ["--model", str(bundle_folder()), "--data", str(data()), "--split", "test", "--num-images", "16"]
-    words += ["--num-steps", "3", "--given", "0,2", "--json", str(tmp_path / "report.json")]
+    words += ["--num-steps", "3", "--given", "0,2", "--num-classifiers", "2", "--kept", str(tmp_path / "kept")]
+    words += ["--json", str(tmp_path / "report.json")]
     importlib.import_module("fashion_prefixes").main(words)
     report = json.loads((tmp_path / "report.json").read_text())
     assert [arm["given"] for arm in report["arms"]] == [0, 2] and report["classes"] == NAMES
-    assert all(0 <= arm["accuracy"] <= 1 and len(arm["per_class"]) == 2 for arm in report["arms"])
-    assert report["num_images"] == 16 and report["num_measured"] == 24
+    assert all(len(arm["classifiers"]) == 2 and arm["accuracy"]["num_images"] == 24 for arm in report["arms"])
 
 
 @pytest.mark.parametrize("given", ["0,1000", "-1", ""])

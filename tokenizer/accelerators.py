@@ -34,7 +34,7 @@ def tracker_names(trackers: str) -> list[str]:
 
 
 def best_precision() -> str:
-    """The precision to train in: "bf16" where a GPU computes with it, else "no", for CPUs multiply it at half speed."""
+    """The precision to train in: "bf16" where a GPU computes with it, else "no", for many CPUs are slower with it."""
     return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
 
 
