@@ -1,7 +1,7 @@
 """The systems that are compared on Fashion-MNIST under equal budgets of training, as the commands that make them.
 
 A budget is in minutes of two cores: 30 are an hour of one core's time. Steps are chosen so that training takes about
-that long on the machine where the figures were measured; what it took stands beside every figure.
+that long on the slowest machine where figures were measured; what it took stands beside every figure.
 """
 
 from __future__ import annotations
