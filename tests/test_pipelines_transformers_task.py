@@ -195,7 +195,9 @@ assert "text-to-image" in PIPELINE_REGISTRY.get_supported_tasks()
 """
 
 
-@pytest.mark.parametrize("module", ["pictogram.pipelines", "pictogram.pipelines.image_to_text"])
+@pytest.mark.parametrize(
+    "module", ["pictogram.pipelines", pytest.param("pictogram.pipelines.image_to_text", marks=pytest.mark.slow)]
+)
 def test_importing_the_pipelines_registers_it(module: str):
     done = subprocess.run([sys.executable, "-c", IMPORTS.format(module=module)], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

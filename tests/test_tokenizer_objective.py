@@ -258,6 +258,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_discriminator_does_not(i
     assert results(tmp_path / "one")[0] != results(tmp_path / "other")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_two_processes_train_like_one(image_folder, tmp_path):
     torch.jit.save(torch.jit.trace(Network(), PIXELS), tmp_path / "network.pt")
