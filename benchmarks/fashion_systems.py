@@ -169,23 +169,23 @@ _WHOLE_AND_CELLS = f"{_FAST} --image-size 28 --strides image,4 --codebook-sizes 
 _BY_RATE = f"{_WHOLE_AND_CELLS} --rate-weight 250"
 _TWO_LEVELS = f"{_FAST} --strides 8,4 --codebook-sizes 512,512 --prefix-weights 0"
 _PATCHES = "--image-size 28 --num-channels 1 --patch-size 4 --codebook-size 1024"
-_CAPTIONS = "--dropout 0.1 --image-to-text 0 --text-vocab-size 512 --checkpoint-every 500"
+_CAPTIONS = "--code-noise 0.1 --image-to-text 0 --text-vocab-size 512 --checkpoint-every 500"
 
 _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     "pictogram": {
         30: {
             "tokenizer": f"{_BY_RATE} --num-steps 3000",
-            "prior": f"--size nano {_CAPTIONS} --num-steps 4800",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 5500",
         },
         120: {
             "tokenizer": f"{_BY_RATE} --num-steps 8000",
-            "prior": f"--size small {_CAPTIONS} --num-steps 11000",
+            "prior": f"--size small --dropout 0.1 {_CAPTIONS} --num-steps 11000",
         },
     },
     "distortion": {
         30: {
             "tokenizer": f"{_WHOLE_AND_CELLS} --num-steps 3000",
-            "prior": f"--size nano {_CAPTIONS} --num-steps 5200",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 5500",
         },
     },
     "gan": {30: {"gan": "--num-steps 11500"}, 120: {"gan": "--num-steps 46000"}},
@@ -194,8 +194,8 @@ _TEXTS: dict[str, dict[int, dict[str, str]]] = {
         120: {"tokenizer": f"{_TWO_LEVELS} --num-steps 8000", "prior": "--num-steps 16000"},
     },
     "patches": {
-        30: {"tokenizer": _PATCHES, "prior": f"--size nano {_CAPTIONS} --num-steps 5900"},
-        120: {"tokenizer": _PATCHES, "prior": f"--size small {_CAPTIONS} --num-steps 16000"},
+        30: {"tokenizer": _PATCHES, "prior": f"--size nano {_CAPTIONS} --num-steps 6800"},
+        120: {"tokenizer": _PATCHES, "prior": f"--size small --dropout 0.1 {_CAPTIONS} --num-steps 16000"},
     },
 }
 

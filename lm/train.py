@@ -33,6 +33,7 @@ from .bundle import Bundle
 from .bundle_card import write_bundle_card
 from .code_documents import CodeDocuments, CodeRows, DocumentMix
 from .code_frequencies import MAX_SYMBOLS
+from .code_noise import exchange_codes
 from .costs import cost_metrics, cost_sums, token_nats
 from .data import DocumentBatch, DocumentBatches
 from .document_dataset import StoredDocuments
@@ -155,6 +156,9 @@ class _Trainer:
         """One optimizer step on global batch `step`; returns this process's sums, see `cost_sums`."""
         config = self.config
         batch = self.batches.batch(step)
+        if config.code_noise:  # in the whole batch, so that it is the same however documents are shared out
+            generator = derived_generator(config.seed, "code noise", step)
+            batch = exchange_codes(batch, self.grammar, config.code_noise, generator)
         if config.dropout:  # what is dropped depends on the step alone, so that it goes on as it would have
             generator = derived_generator(config.seed, "dropout", step, self.accelerator.process_index)
             torch.manual_seed(generator.initial_seed())

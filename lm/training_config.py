@@ -87,6 +87,9 @@ class PriorTrainingConfig:
     )
     weight_decay: float = option(0.1, "Weight decay of the matrices (not of embeddings and gains).", at_least=0)
     dropout: float = option(0.0, "Share of each layer's outputs dropped in training.", at_least=0, at_most=0.9)
+    code_noise: float = option(
+        0.0, "Share of the codes that are exchanged for others where the prior reads them.", at_least=0, at_most=0.5
+    )
     max_grad_norm: float = option(1.0, "Gradient norm above which gradients are scaled down.", above=0)
     gradient_checkpointing: bool = option(False, "Compute activations twice instead of keeping them.")
     compile: bool = option(False, "Compile the model with torch.compile; needs a C++ compiler on a CPU.")

@@ -168,6 +168,7 @@ def test_metrics_tell_text_and_every_level_apart(trained: Path):
 VARIANTS = {
     "adamw": dict(optimizer="adamw"),
     "dropout": dict(dropout=0.2),
+    "code noise": dict(code_noise=0.2),
     "micro-batches": dict(micro_batch_size=3),
     "checkpointing": dict(gradient_checkpointing=True),
     "streaming": dict(streaming=True),
@@ -203,6 +204,14 @@ def test_every_way_to_train_goes_on_with_the_same_bytes(options, tmp_path, monke
 def test_what_saves_memory_changes_rounding_only(trained: Path, tmp_path, options):
     train_prior(config(tmp_path / "bundle", **options))
     for found, expected in zip(metrics(tmp_path / "bundle"), metrics(trained), strict=True):
+        assert found == pytest.approx(expected, rel=1e-4)
+
+
+def test_code_noise_is_of_the_batch_and_not_of_its_parts(trained: Path, tmp_path):
+    train_prior(config(tmp_path / "whole", code_noise=0.2))
+    train_prior(config(tmp_path / "parts", code_noise=0.2, micro_batch_size=3))
+    assert metrics(tmp_path / "whole") != metrics(trained)
+    for found, expected in zip(metrics(tmp_path / "parts"), metrics(tmp_path / "whole"), strict=True):
         assert found == pytest.approx(expected, rel=1e-4)
 
 
@@ -373,6 +382,7 @@ def test_pictures_of_several_sizes_are_refused(tmp_path):
     [
         ("micro_batch_size", -1, "micro_batch_size must be at least 0"),
         ("dropout", 1.0, "dropout must be at most 0.9"),
+        ("code_noise", 0.6, "code_noise must be at most 0.5"),
         ("optimizer", "sgd", "optimizer must be one of muon, adamw, got 'sgd'"),
         ("holdout_share", 1.0, "holdout_share must be below 1"),
         ("lora_rank", 4, "give one with --from"),
