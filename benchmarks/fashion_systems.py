@@ -1,7 +1,8 @@
 """The systems that are compared on Fashion-MNIST under equal budgets of training, as the commands that make them.
 
-A budget is in minutes of two cores: 30 are an hour of one core's time. Steps are chosen so that training takes about
-that long on the slowest machine where figures were measured; what it took stands beside every figure.
+A budget is in minutes of two cores: 30 are an hour of one core's time. Steps are chosen so that training takes no
+longer on the slowest machine where figures were measured, and equally long for all systems on a faster one; what it took
+stands beside every figure.
 """
 
 from __future__ import annotations
@@ -175,27 +176,27 @@ _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     "pictogram": {
         30: {
             "tokenizer": f"{_BY_RATE} --num-steps 3000",
-            "prior": f"--size nano {_CAPTIONS} --num-steps 5500",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 4800",
         },
         120: {
             "tokenizer": f"{_BY_RATE} --num-steps 8000",
-            "prior": f"--size small --dropout 0.1 {_CAPTIONS} --num-steps 11000",
+            "prior": f"--size small --dropout 0.1 {_CAPTIONS} --num-steps 8400",
         },
     },
     "distortion": {
         30: {
             "tokenizer": f"{_WHOLE_AND_CELLS} --num-steps 3000",
-            "prior": f"--size nano {_CAPTIONS} --num-steps 5500",
+            "prior": f"--size nano {_CAPTIONS} --num-steps 4800",
         },
     },
     "gan": {30: {"gan": "--num-steps 11500"}, 120: {"gan": "--num-steps 46000"}},
     "pixelsnail": {
-        30: {"tokenizer": f"{_TWO_LEVELS} --num-steps 3000", "prior": "--num-steps 3900"},
-        120: {"tokenizer": f"{_TWO_LEVELS} --num-steps 8000", "prior": "--num-steps 16000"},
+        30: {"tokenizer": f"{_TWO_LEVELS} --num-steps 3000", "prior": "--num-steps 3300"},
+        120: {"tokenizer": f"{_TWO_LEVELS} --num-steps 8000", "prior": "--num-steps 14500"},
     },
     "patches": {
-        30: {"tokenizer": _PATCHES, "prior": f"--size nano {_CAPTIONS} --num-steps 6800"},
-        120: {"tokenizer": _PATCHES, "prior": f"--size small --dropout 0.1 {_CAPTIONS} --num-steps 16000"},
+        30: {"tokenizer": _PATCHES, "prior": f"--size nano {_CAPTIONS} --num-steps 6300"},
+        120: {"tokenizer": _PATCHES, "prior": f"--size small --dropout 0.1 {_CAPTIONS} --num-steps 10100"},
     },
 }
 
