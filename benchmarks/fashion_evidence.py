@@ -4,7 +4,8 @@ python benchmarks/fashion_splits.py --data zalando-datasets/fashion_mnist --out 
 python benchmarks/fashion_evidence.py --data fashion --work evidence --minutes 30 --seeds 0,1,2 --json evidence.json
 
 Every stage is a command of its own and runs once: started again, the script goes on where it was. Choices are made with
-`--split validation`; `--split test` is for the end.
+`--split validation`; `--split test` is for the end. A stage that another command than now has made is no part of this
+run, and is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fashion_systems import PICTOGRAM, Run, Stage, stages
+from fashion_systems import PICTOGRAM, Run, Stage, bits_path, stages
 from interleaved import print_report
 from safetensors import safe_open
 
@@ -35,27 +36,53 @@ def run_stage(stage: Stage, folder: Path) -> dict[str, Any]:
     """Runs a command, unless it has been; a command that fails stops everything.
 
     Returns:
-        Its `seconds`, and `cpu_seconds` of all its threads, of the run that ended well.
+        Its `seconds`, and `cpu_seconds` of all its threads, over all attempts; None where one was killed together with
+        this script, so that nobody knows what it took.
 
     Raises:
-        InputError: the command failed.
+        InputError: the command failed, or the record in the folder is of another command.
     """
     record = folder / "stages" / f"{stage.name.replace(' ', '-')}.json"
     if record.exists():
-        return read_json_object(record)
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / f"{record.stem}.log"
+        return _finished(record, stage)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    attempts, log = record.with_suffix(".attempts"), folder / f"{record.stem}.log"
+    earlier = read_json_object(attempts)["attempts"] if attempts.exists() else []
+    write_json(attempts, {"attempts": [*earlier, None]})  # stays so if this script is killed
+    code, spent = _timed(stage.command, log)
+    every = [*earlier, spent]
+    if code:
+        write_json(attempts, {"attempts": every})
+        raise InputError(f"{stage.name} failed with exit code {code}; {log} says why")
+    known = [attempt for attempt in every if attempt is not None]
+    totals = {
+        name: sum(attempt[name] for attempt in known) if len(known) == len(every) else None
+        for name in ("seconds", "cpu_seconds")
+    }
+    write_json(record, {"stage": stage.name, "trains": stage.trains} | totals | {"command": stage.spoken()})
+    attempts.unlink()
+    return read_json_object(record)
+
+
+def _finished(record: Path, stage: Stage) -> dict[str, Any]:
+    found = read_json_object(record)
+    if found["command"] != stage.spoken():
+        raise InputError(
+            f"{record} is of another command ({found['command']}) than {stage.spoken()}; give another --work, or "
+            f"delete {record.parents[1]}"
+        )
+    return found
+
+
+def _timed(command: Sequence[str], log: Path) -> tuple[int, dict[str, float]]:
+    """Exit code of a command, and what it took."""
     before, clock = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with log.open("ab") as output:
         settings = _KEEPS_MEMORY | os.environ
-        code = subprocess.run(stage.command, stdout=output, stderr=output, env=settings, check=False).returncode
-    if code:
-        raise InputError(f"{stage.name} failed with exit code {code}; {log} says why")
+        code = subprocess.run(command, stdout=output, stderr=output, env=settings, check=False).returncode
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    found = {"stage": stage.name, "trains": stage.trains, "seconds": time.perf_counter() - clock, "cpu_seconds": cpu}
-    write_json(record, found | {"command": stage.spoken()})
-    return read_json_object(record)
+    return code, {"seconds": time.perf_counter() - clock, "cpu_seconds": cpu}
 
 
 def scoring(run: Run, kept: Path) -> Stage:
@@ -71,22 +98,24 @@ def scoring(run: Run, kept: Path) -> Stage:
         str(run.seed),
     ]
     where += ["--num-steps", str(run.classifier_steps), "--num-classifiers", str(run.num_classifiers)]
-    out = ["--kept", str(kept), "--out", str(run.folder / "evaluation"), "--json"]
-    if (run.folder / "bundle").is_dir():
-        return Stage(
-            "evaluation", [*PICTOGRAM, "evaluate", "samples", "--model", str(run.folder / "bundle"), *where, *out]
-        )
+    out = ["--kept", str(kept), "--out", str(_evaluation(run)), "--json"]
     given = ["--samples", str(run.folder / "peer" / "samples")]
-    if (run.folder / "tokenizer").is_dir():
+    if (run.folder / "bundle").is_dir():
+        given = ["--model", str(run.folder / "bundle")]
+    elif (run.folder / "tokenizer").is_dir():
         given += ["--tokenizer", str(run.folder / "tokenizer")]
-    return Stage("evaluation", [*PICTOGRAM, "evaluate", "samples", *given, *where, *out])
+    return Stage(f"evaluation on {run.split}", [*PICTOGRAM, "evaluate", "samples", *given, *where, *out])
+
+
+def _evaluation(run: Run) -> Path:
+    return run.folder / f"evaluation-{run.split}"
 
 
 def measure(run: Run, kept: Path) -> dict[str, Any]:
     """Trains, samples and scores."""
     times = [run_stage(stage, run.folder) for stage in stages(run)]
     run_stage(scoring(run, kept), run.folder)
-    report = read_json_object(run.folder / "evaluation" / "evaluation.json")
+    report = read_json_object(_evaluation(run) / "evaluation.json")
     peer = read_json_object(path) if (path := run.folder / "peer.json").exists() else None
     return {
         "system": run.system,
@@ -96,22 +125,27 @@ def measure(run: Run, kept: Path) -> dict[str, Any]:
         "parameters": count_parameters(run.folder),
         "stages": times,
         "peer": peer,
-        "bits": _bits(run.folder, peer),
+        "bits": _bits(run, peer),
         "evaluation": report,
     }
 
 
-def _bits(folder: Path, peer: dict[str, Any] | None) -> dict[str, Any] | None:
+def _bits(run: Run, peer: dict[str, Any] | None) -> dict[str, Any] | None:
     """Bits of a held-out picture's codes, given its class; a GAN has none."""
-    if (path := folder / "bits.json").exists():
+    if (path := bits_path(run)).exists():
         return read_json_object(path)["rate"]["codes_given_caption"]["per_image"]
     return None if peer is None or "bits" not in peer else peer["bits"]["all"]
 
 
-def training_seconds(times: Sequence[dict[str, Any]], peer: dict[str, Any] | None) -> float:
-    """Processor seconds that count towards the budget: a peer's script also draws, and says what its training took."""
+def training_seconds(times: Sequence[dict[str, Any]], peer: dict[str, Any] | None) -> float | None:
+    """Processor seconds that count towards the budget: a peer's script also draws, and says what its training took.
+
+    None where that of a stage is not known.
+    """
     stages = [stage["cpu_seconds"] for stage in times if stage["trains"]]
-    return sum(stages) if peer is None else sum(stages[:-1]) + peer["training"]["cpu_seconds"]
+    if peer is not None:
+        stages[-1] = peer["training"]["cpu_seconds"]
+    return None if None in stages else sum(stages)
 
 
 def count_parameters(folder: Path) -> dict[str, int]:

@@ -21,7 +21,12 @@ from pictogram.hub.command_line import whole_numbers
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.documents import ids_to_images, images_to_ids
 from pictogram.lm.image_sampler import DRAWN, ImageSampling
-from pictogram.pipelines.labelled_pictures import LabelledPictures, labelled_pictures, with_same_classes
+from pictogram.pipelines.labelled_pictures import (
+    LabelledPictures,
+    check_other_pictures,
+    labelled_pictures,
+    with_same_classes,
+)
 from pictogram.pipelines.picture_drawing import draw_pictures
 from pictogram.pipelines.picture_request import PictureRequest, spell_seeds
 from pictogram.pipelines.sample_arms import PictureArm, balanced_rows, one_box, real_arm
@@ -76,6 +81,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: numbers of codes that a picture cannot have, or pictures that do not serve.
     """
+    check_other_pictures(asked.data, asked.split, "train")
     bundle, given = Bundle.from_pretrained(asked.model), whole_numbers("given", asked.given)
     sets = (labelled_pictures(asked.data, name, bundle.image_processor) for name in ("train", asked.split))
     learned, measured = with_same_classes(*sets)
@@ -86,7 +92,8 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"given must be numbers of codes, 0 to the {ids.shape[1]} of a picture, got {given}")
     keeper = ScoreKeeper(asked.kept, len(names), ClassifierRecipe(num_steps=asked.num_steps))
     test, prompts = real_arm(measured, box), [names[int(number)] for number in classes]
-    sampling, arms = ImageSampling(guidance_scale=asked.guidance_scale), []
+    sampling = ImageSampling(guidance_scale=asked.guidance_scale).of_model(bundle.image_generation_config)
+    arms = []
     for count in given:
         arm = PictureArm(drawn_arm(bundle, prompts, ids, count, asked.seed, sampling, box), classes)
         seeds = range(asked.seed, asked.seed + asked.num_classifiers)

@@ -1,8 +1,8 @@
 """The systems that are compared on Fashion-MNIST under equal budgets of training, as the commands that make them.
 
 A budget is in minutes of two cores: 30 are an hour of one core's time. Steps are chosen so that training takes no
-longer on the slowest machine where figures were measured, and equally long for all systems on a faster one; what it took
-stands beside every figure.
+longer on the slowest machine where figures were measured, and equally long for all systems on a faster one; what it
+took stands beside every figure.
 """
 
 from __future__ import annotations
@@ -142,8 +142,13 @@ def _prior(run: Run, settings: list[str]) -> list[Stage]:
     places = [*codes, "--tokenizer", str(run.folder / "tokenizer")]
     train = [*PICTOGRAM, "train-lm", *places, *settings, "--seed", str(run.seed), "--output", bundle]
     score = [*PICTOGRAM, "evaluate", "prior", "--model", bundle, *codes, "--split", run.split, "--max-images", "2000"]
-    score += ["--output", str(run.folder / "bits.json")]
-    return [Stage("prior", train, trains=True), Stage("bits", score)]
+    score += ["--output", str(bits_path(run))]
+    return [Stage("prior", train, trains=True), Stage(f"bits of {run.split}", score)]
+
+
+def bits_path(run: Run) -> Path:
+    """Where the bits of held-out pictures stand, of systems that are scored by this package."""
+    return run.folder / f"bits-{run.split}.json"
 
 
 def _on(run: Run) -> list[str]:

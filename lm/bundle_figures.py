@@ -186,12 +186,12 @@ def _samples(measured: dict[str, Any]) -> CardFigures:
 
 def _copies(measured: dict[str, Any]) -> list[str]:
     """How near samples are to what was learned; nothing if that was not measured."""
-    ratio = measured.get("memorisation", {}).get("pixels", {}).get("ratio", {}).get("median")
-    if ratio is None:
-        return []
+    ratios = measured.get("memorisation", {}).get("pixels", {}).get("ratio", {})
     return [
-        f"Samples lie {ratio:.2f} times as far from the nearest training picture of their class as pictures that it "
-        f"never saw."
+        f"Samples lie {ratio['median']:.2f} times as far from the nearest training picture of their class as {name} "
+        f"pictures (medians)."
+        for name, ratio in ratios.items()
+        if isinstance(ratio, dict) and ratio["median"] is not None
     ]
 
 

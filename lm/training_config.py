@@ -117,7 +117,10 @@ class PriorTrainingConfig:
 
     def settings(self) -> dict[str, Any]:
         """What a resumed run must agree on."""
-        return {"stage": "prior"} | {key: value for key, value in asdict(self).items() if key not in _REPORTING}
+        values = {key: value for key, value in asdict(self).items() if key not in _REPORTING}
+        if not self.code_noise:
+            del values["code_noise"]  # runs that began before there was any go on
+        return {"stage": "prior"} | values
 
     @property
     def is_scored(self) -> bool:

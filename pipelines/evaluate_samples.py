@@ -22,7 +22,7 @@ from ..tokenizer.frechet import GaussianMoments, frechet_distance
 from .evaluation_card import measure_for_card
 from .sample_arms import PictureArm
 from .sample_classifier import ClassifierRecipe, SampleClassifier
-from .sample_distances import nearest_of_class, precision_recall, quantiles
+from .sample_distances import compare_distances, nearest_of_class, precision_recall
 from .sample_input import DECODED, REAL, SAMPLES, SampleInput, open_input
 from .sample_pictures import save_sample_grids
 from .sample_scores import ScoreKeeper, mean_score
@@ -53,10 +53,7 @@ def _evaluate(what: SamplesEvaluation) -> dict[str, Any]:
     if "cas" in what.metrics:
         report["cas"] = _cas(given, keeper, range(what.seed, what.seed + what.num_classifiers))
     classifier = keeper.feature_classifier(given.learned, what.feature_seed)
-    report["recognised"] = {
-        name: float((classifier.classify(arm.pixels) == arm.classes).double().mean())
-        for name, arm in given.arms.items()
-    }
+    report["recognised"] = _recognised(given, classifier)
     features = _Features(given, classifier)
     if "fd" in what.metrics:
         report["fd"] = features.frechet()
@@ -90,6 +87,16 @@ def _cas(given: SampleInput, keeper: ScoreKeeper, seeds: Sequence[int]) -> dict[
     }
 
 
+def _recognised(given: SampleInput, classifier: SampleClassifier) -> dict[str, float]:
+    """Of every arm the share in its own class; of real and decoded pictures those that the classifier never saw."""
+    unseen = {REAL: given.measured, DECODED: given.decoded_test}
+    return {
+        name: float((classifier.classify(shown.pixels) == shown.classes).double().mean())
+        for name, arm in given.arms.items()
+        for shown in [unseen.get(name) or arm]
+    }
+
+
 class _Features:
     """All arms in the features of one classifier.
 
@@ -116,7 +123,7 @@ class _Features:
         ]
         return {
             "global": _distance(features, self.test),
-            "per_class": fmean(_distance(*pair) for pair in pairs if min(map(len, pair)) > 1),
+            "per_class": fmean(_distance(*pair) for pair in pairs),
         }
 
     def precision_recall(self, seed: int) -> dict[str, Any]:
@@ -134,13 +141,11 @@ class _Features:
         report: dict[str, Any] = {}
         for space, embed in {"pixels": lambda pixels: pixels.float(), "features": self.classify}.items():
             points = embed(learned.pixels)
-            found: dict[str, Any] = {
-                name: quantiles(nearest_of_class(embed(arm.pixels), arm.classes, points, learned.classes))
+            distances = {
+                name: nearest_of_class(embed(arm.pixels), arm.classes, points, learned.classes)
                 for name, arm in queries.items()
             }
-            reference = found["real test" if test is None else "decoded test"]
-            report[space] = found
-            found["ratio"] = {name: _ratio(found[SAMPLES][name], value) for name, value in reference.items()}
+            report[space] = compare_distances(distances.pop(SAMPLES), distances)
         return report
 
 
@@ -156,10 +161,6 @@ def _some(features: torch.Tensor, count: int, seed: int) -> torch.Tensor:
         return features
     order = torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))
     return features[order[:count]]
-
-
-def _ratio(value: float, reference: float) -> float | None:
-    return value / reference if reference else None
 
 
 def _protocol(what: SamplesEvaluation, given: SampleInput, recipe: ClassifierRecipe) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -11,7 +13,13 @@ from ..hub.errors import InputError
 _BLOCK = 1 << 25
 """Most distances held at once."""
 
+NEIGHBOURS = 3
+"""Whose distance is the radius of a point's ball, as the paper of `precision_recall` has it."""
+
 QUANTILES = {"percentile_1": 0.01, "median": 0.5}
+
+_FEW = 0.001
+"""Share of unseen pictures that lie nearer to a training picture than the rest: samples as near are suspect."""
 
 
 def nearest_distances(queries: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
@@ -67,6 +75,35 @@ def quantiles(distances: torch.Tensor) -> dict[str, float]:
     return {name: float(distances.quantile(share)) for name, share in QUANTILES.items()}
 
 
+def compare_distances(samples: torch.Tensor, references: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Distances of samples to training pictures beside those of pictures that no model has learned from.
+
+    Args:
+        samples: (N,) distances, see `nearest_of_class`.
+        references: by name (M,) distances of other pictures, of about the same classes.
+
+    Returns:
+        `quantiles` of every set; `ratio`: by reference the samples' quantiles over its own, None over 0;
+        `suspect`: by reference the share of samples nearer than all but .001 of it, so about .001 without copies, which
+        quantiles do not show where they are few.
+
+    Example:
+        >>> found = compare_distances(torch.tensor([0.0, 2.0]), {"real test": torch.tensor([4.0, 4.0])})
+        >>> found["ratio"]["real test"]["median"], found["suspect"]["real test"]
+        (0.25, 1.0)
+    """
+    found: dict[str, Any] = {name: quantiles(distances) for name, distances in references.items()}
+    drawn = quantiles(samples)
+    ratios = {
+        name: {which: drawn[which] / value if value else None for which, value in values.items()}
+        for name, values in found.items()
+    }
+    suspect = {
+        name: float((samples < distances.quantile(_FEW)).double().mean()) for name, distances in references.items()
+    }
+    return found | {"samples": drawn, "ratio": ratios, "suspect": suspect}
+
+
 @dataclass(frozen=True)
 class PrecisionRecall:
     """How two sets of features overlap, 0 to 1.
@@ -80,7 +117,7 @@ class PrecisionRecall:
     recall: float
 
 
-def precision_recall(real: torch.Tensor, samples: torch.Tensor, neighbours: int = 3) -> PrecisionRecall:
+def precision_recall(real: torch.Tensor, samples: torch.Tensor, neighbours: int = NEIGHBOURS) -> PrecisionRecall:
     """Improved precision and recall (Kynkäänniemi et al. 2019, arXiv:1904.06991, section 2).
 
     A set's manifold is the union of balls around its members, each as large as the distance to the k-th nearest other

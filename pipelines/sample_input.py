@@ -31,6 +31,7 @@ from .labelled_pictures import (
     with_same_classes,
 )
 from .sample_arms import PictureArm, balanced_rows, class_counts, decoded_arm, one_box, real_arm
+from .sample_distances import NEIGHBOURS
 from .sample_shards import DrawClasses, SampleTimes, write_samples
 from .samples_config import SamplesEvaluation
 from .text_to_image import TextToImagePipeline
@@ -89,7 +90,11 @@ def open_input(what: SamplesEvaluation) -> SampleInput:
     )
     learned, measured = with_same_classes(reference, test)
     check_several_classes(learned)
-    names, box = learned.labels.names, one_box(learned.dataset)
+    if source.tokenizer is None:
+        for pictures in (learned, measured):
+            _check_sizes("real pictures", pictures.dataset.source, learned.dataset.source)
+    names, box = learned.labels.names, _common_box(learned, measured)
+    _check_counts(what, measured, names)
     rows = balanced_rows(learned.classes, what.num_images, len(names), what.seed)
     samples, times, origin = _samples(what, source, names, box, learned.dataset.source)
     everything, decoded_test = real_arm(learned, box), None
@@ -101,6 +106,27 @@ def open_input(what: SamplesEvaluation) -> SampleInput:
     failures = [*learned.failures, *measured.failures, *samples.failures]
     arms[SAMPLES] = _beginning(real_arm(samples, box), what.num_images, len(names))
     return SampleInput(names, everything, real_arm(measured, box), arms, decoded_test, times, origin, failures)
+
+
+def _common_box(learned: LabelledPictures, measured: LabelledPictures) -> Box:
+    """Where the pictures of both splits lie in their tensors; raises `InputError` if not all are of one size."""
+    box, other = one_box(learned.dataset), one_box(measured.dataset)
+    if box != other:
+        sizes = [f"{each.height}x{each.width}" for each in (box, other)]
+        raise InputError(f"both splits must have pictures of one size, got {sizes[0]} and {sizes[1]}")
+    return box
+
+
+def _check_counts(what: SamplesEvaluation, measured: LabelledPictures, names: Sequence[str]) -> None:
+    """Two pictures of a class have a covariance, and three neighbours need more than three; sooner said than later."""
+    fewest = min(int((measured.classes == number).sum()) for number in range(len(names)))
+    if "fd" in what.metrics and min(fewest, what.num_images // len(names)) < 2:
+        raise InputError(
+            f"fd needs two pictures of each of {len(names)} classes, got num_images {what.num_images} and {fewest} "
+            f"in split {what.split}"
+        )
+    if "precision-recall" in what.metrics and min(what.num_images, len(measured.classes)) <= NEIGHBOURS:
+        raise InputError(f"precision-recall needs more than {NEIGHBOURS} pictures, got {what.num_images}")
 
 
 def _open_source(what: SamplesEvaluation) -> _Source:
@@ -142,6 +168,7 @@ def _samples(
     if source.bundle is not None:
         folder = str(Path(what.output) / "samples")
         sampling = sampling_of(what).of_model(source.bundle.image_generation_config)
+        sampling.schedule([], source.bundle.vocabulary.num_levels)  # raises before the folder is claimed
         origin = {"fingerprint": source.bundle.fingerprint, "sampling": asdict(sampling)}
         draw = bundle_draws(source.bundle, names, sampling, box, what.batch_size)
         times = write_samples(Path(folder), draw, names, what.num_images, seed=what.seed, origin=origin)
@@ -149,17 +176,17 @@ def _samples(
     if list(samples.labels.names) != list(names):
         raise InputError(f"samples must have the classes {list(names)}, got {list(samples.labels.names)}")
     if what.samples:
-        _check_sizes(samples.dataset.source, real)
+        _check_sizes("samples", samples.dataset.source, real)
     return samples, times, origin
 
 
-def _check_sizes(samples: ImageSource, real: ImageSource) -> None:
-    """A processor would make them alike, and what it does to samples alone would be taken for their fault."""
+def _check_sizes(what: str, pictures: ImageSource, real: ImageSource) -> None:
+    """A processor would make them alike, and what it does to some alone would be taken for their fault."""
     expected = real.read(0).size
-    for row in range(len(samples)):
-        if (size := samples.read(row).size) != expected:
+    for row in range(len(pictures)):
+        if (size := pictures.read(row).size) != expected:
             spelled = ["x".join(map(str, each)) for each in (expected, size)]
-            raise InputError(f"samples must have the size of the real pictures, {spelled[0]}, got {spelled[1]}")
+            raise InputError(f"{what} must have the size of the first real picture, {spelled[0]}, got {spelled[1]}")
 
 
 def bundle_draws(

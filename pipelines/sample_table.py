@@ -65,9 +65,9 @@ def _distances(found: dict[str, Any]) -> str:
     parts = [
         f"{name} {values['percentile_1']:.3g} / {values['median']:.3g}"
         for name, values in found.items()
-        if name != "ratio"
+        if name not in ("ratio", "suspect")
     ]
-    ratios = ", ".join(
-        f"{name.replace('_', ' ')} {value:.3f}" for name, value in found["ratio"].items() if value is not None
-    )
-    return f"percentile 1 / median {', '.join(parts)}; ratio {ratios}"
+    for name, ratio in found["ratio"].items():
+        shares = [f"{ratio[which]:.3f}" if ratio[which] is not None else "-" for which in ("percentile_1", "median")]
+        parts.append(f"of {name} {' / '.join(shares)}, nearer than .999 of them {found['suspect'][name]:.4f}")
+    return f"percentile 1 / median {', '.join(parts)}"

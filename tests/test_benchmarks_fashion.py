@@ -120,6 +120,35 @@ def test_a_stage_that_fails_says_where_to_look(tmp_path):
     assert not (tmp_path / "stages" / "break.json").exists()
 
 
+def test_a_stage_of_another_command_is_refused(tmp_path):
+    evidence, systems = (importlib.import_module(name) for name in ("fashion_evidence", "fashion_systems"))
+    evidence.run_stage(systems.Stage("train", [sys.executable, "-c", "pass"]), tmp_path)
+    with pytest.raises(InputError, match=r"train.json is of another command \(python -c pass\) than python -c 'x = 1'"):
+        evidence.run_stage(systems.Stage("train", [sys.executable, "-c", "x = 1"]), tmp_path)
+
+
+def test_what_failed_attempts_took_is_counted(tmp_path):
+    evidence, systems = (importlib.import_module(name) for name in ("fashion_evidence", "fashion_systems"))
+    works = f"import os, sys, time; time.sleep(.2); sys.exit(not os.path.exists({str(tmp_path / 'ready')!r}))"
+    stage = systems.Stage("try", [sys.executable, "-c", works])
+    with pytest.raises(InputError, match="exit code 1"):
+        evidence.run_stage(stage, tmp_path)
+    (tmp_path / "ready").touch()
+    assert evidence.run_stage(stage, tmp_path)["seconds"] > 0.4
+    assert [path.name for path in (tmp_path / "stages").iterdir()] == ["try.json"]
+
+
+def test_an_attempt_that_nobody_saw_the_end_of_leaves_the_time_unknown(tmp_path, monkeypatch):
+    evidence, systems = (importlib.import_module(name) for name in ("fashion_evidence", "fashion_systems"))
+    stage = systems.Stage("train", [sys.executable, "-c", "pass"], trains=True)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(evidence, "_timed", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        evidence.run_stage(stage, tmp_path)
+    found = evidence.run_stage(stage, tmp_path)
+    assert found["seconds"] is None and found["cpu_seconds"] is None
+    assert evidence.training_seconds([found], None) is None
+
+
 def test_drawing_does_not_count_as_training():
     evidence = importlib.import_module("fashion_evidence")
     stages = [{"cpu_seconds": 5.0, "trains": True}, {"cpu_seconds": 1.0, "trains": False}]
@@ -146,7 +175,7 @@ def test_a_whole_run(tmp_path, monkeypatch):
     assert found["parameters"] == {"peer/generator.safetensors": 12}
     assert found["evaluation"]["cas"]["samples"]["accuracy"]["num_images"] == 24
     assert found["training_cpu_seconds"] > 0
-    assert Image.open(tmp_path / "work" / "fake-30-0" / "evaluation" / "samples.png")
+    assert Image.open(tmp_path / "work" / "fake-30-0" / "evaluation-test" / "samples.png")
 
 
 def fake_run(seed: int, cas: float, **changes) -> dict:
@@ -160,7 +189,16 @@ def fake_run(seed: int, cas: float, **changes) -> dict:
             "real": {"precision": 0.95, "recall": 0.9},
             "samples": {"precision": 0.9, "recall": 0.8},
         },
-        "memorisation": {"pixels": {"ratio": {"percentile_1": 1.1, "median": 1.0}}},
+        "memorisation": {
+            "pixels": {
+                "real test": {"percentile_1": 20.0, "median": 40.0},
+                "decoded test": {"percentile_1": 16.0, "median": 32.0},
+                "samples": {"percentile_1": 18.0, "median": 40.0},
+            }
+        },
+        "protocol": dict.fromkeys(
+            ("split", "num_images", "num_steps", "num_classifiers", "guidance_scale", "feature_seed"), 1
+        ),
         "seconds": {"num_images": 1000, "cpu_seconds": 10.0},
     }
     run = {
@@ -170,6 +208,7 @@ def fake_run(seed: int, cas: float, **changes) -> dict:
         "evaluation": evaluation,
         "peer": None,
         "bits": {"value": 200},
+        "stages": [{"trains": True, "command": f"train --output w/ours-30-{seed}/bundle --seed {seed}"}],
     }
     return run | {"parameters": {"a": 1_500_000}, "training_cpu_seconds": 3600.0} | changes
 
@@ -179,16 +218,45 @@ def test_the_table_has_means_and_spreads(tmp_path, capsys):
     gan = fake_run(0, 0.7, system="gan", bits=None, peer={"sampling": {"num_images": 100, "cpu_seconds": 0.5}})
     gan["evaluation"]["seconds"] = None
     del gan["evaluation"]["cas"]["decoded"], gan["evaluation"]["cas"]["share_of_decoded"]
+    del gan["evaluation"]["memorisation"]["pixels"]["decoded test"]
     for name, runs in (("a", [fake_run(0, 0.80), gan]), ("b", [fake_run(1, 0.82)])):
         (tmp_path / f"{name}.json").write_text(json.dumps({"runs": runs}))
     script.main([str(tmp_path / "a.json"), str(tmp_path / "b.json")])
     _, _, real, ours, other = capsys.readouterr().out.splitlines()
     numbers = "| 0.9000 | - | - | - | 0.920 | 0.20 | 0.10 | 0.950 | 0.900 "
-    assert real == f"| real pictures | - | - {numbers}{'| - ' * 6}|"
+    assert real == f"| real pictures | - | 2 {numbers}{'| - ' * 8}|"
     assert ours.startswith("| ours | 30 min | 2 | 0.8100 ± 0.0141 | 0.8800 | 0.920 ± 0.016 | 0.900 ± 0.016 | 0.850 |")
-    assert ours.endswith("| 200.0 | 10.0 | 1.50 | 60 |")
+    assert ours.endswith("| 0.90 | 1.00 | 1.12 | 1.25 | 200.0 | 10.0 | 1.50 | 60 |")
     assert other.startswith("| gan | 30 min | 1 | 0.7000 | - | - | 0.778 | 0.850 |")
-    assert other.endswith("| - | 5.0 | 1.50 | 60 |")
+    assert other.endswith("| 0.90 | 1.00 | - | - | - | 5.0 | 1.50 | 60 |")
+
+
+def other_command() -> dict:
+    return fake_run(1, 0.8, stages=[{"trains": True, "command": "train --more --output w/ours-30-1/bundle --seed 1"}])
+
+
+def other_protocol() -> dict:
+    changed = fake_run(1, 0.8)
+    changed["evaluation"]["protocol"]["num_classifiers"] = 3
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (lambda: fake_run(0, 0.8), "two runs of ours, 30 minutes, have the same seed"),
+        (other_command, "were trained by other commands"),
+        (other_protocol, "scored differently: .*num_classifiers 1.* and .*num_classifiers 3"),
+    ],
+)
+def test_what_does_not_belong_together_is_not_averaged(second, message):
+    with pytest.raises(InputError, match=message):
+        importlib.import_module("fashion_table").table([fake_run(0, 0.8), second()])
+
+
+def test_training_times_that_nobody_knows():
+    run = fake_run(0, 0.8, training_cpu_seconds=None)
+    assert importlib.import_module("fashion_table").table([run]).splitlines()[-1].endswith("| 1.50 | - |")
 
 
 def test_reports_of_something_else(tmp_path, capsys):

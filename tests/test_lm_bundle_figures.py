@@ -134,7 +134,7 @@ def test_samples(tmp_path):
         "classes": ["a", "b"],
         "recognised": arms,
         "cas": {arm: {"accuracy": {"value": value}} for arm, value in arms.items()},
-        "memorisation": {"pixels": {"ratio": {"median": 1.234}}},
+        "memorisation": {"pixels": {"ratio": {"decoded test": {"median": 1.234}}}},
         "protocol": {"data": "/home/me/clothes", "split": "test", "num_images_of": {"samples": 10}},
     }
     write_json(
@@ -146,5 +146,6 @@ def test_samples(tmp_path):
     assert table.splitlines()[0] == "| pictures | CAS |" and "| samples | 0.8000 |" in table
     assert [(figure.metric, figure.value) for figure in figures.index] == [("cas", 0.8)]
     assert figures.limits == [
-        "Samples lie 1.23 times as far from the nearest training picture of their class as pictures that it never saw."
+        "Samples lie 1.23 times as far from the nearest training picture of their class as decoded test pictures "
+        "(medians)."
     ]

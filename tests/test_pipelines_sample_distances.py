@@ -5,7 +5,13 @@ import torch
 
 from pictogram.hub.errors import InputError
 from pictogram.pipelines import sample_distances
-from pictogram.pipelines.sample_distances import nearest_distances, nearest_of_class, precision_recall, quantiles
+from pictogram.pipelines.sample_distances import (
+    compare_distances,
+    nearest_distances,
+    nearest_of_class,
+    precision_recall,
+    quantiles,
+)
 
 
 def gaussian(count: int, seed: int, shift: float = 0.0) -> torch.Tensor:
@@ -61,3 +67,12 @@ def test_manifolds_by_hand():
 def test_too_few_pictures():
     with pytest.raises(InputError, match="more than 3 pictures, got 3, 10"):
         precision_recall(gaussian(3, 0), gaussian(10, 1))
+
+
+def test_few_copies_show_where_quantiles_do_not():
+    unseen = torch.rand(10_000, generator=torch.Generator().manual_seed(0)).double() + 1
+    samples = torch.rand(10_000, generator=torch.Generator().manual_seed(1)).double() + 1
+    samples[:50] = 0  # one sample in two hundred is a copy
+    found = compare_distances(samples, {"real test": unseen})
+    assert found["ratio"]["real test"]["percentile_1"] > 0.99
+    assert found["suspect"]["real test"] == pytest.approx(0.006, abs=0.001)

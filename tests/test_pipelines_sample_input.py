@@ -1,9 +1,12 @@
 """What `evaluate samples` compares, in one geometry."""
 
+import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
+from tiny_chain import tokenizer_folder
 from tiny_samples import NAMES, data, noise
 from tiny_samples import asked as ask
 
@@ -12,6 +15,7 @@ from pictogram.lm.image_sampler import ImageSampling
 from pictogram.pipelines.evaluate_samples import evaluate_samples
 from pictogram.pipelines.sample_input import native_processor, open_input, sampling_of
 from pictogram.pipelines.sample_shards import write_samples
+from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
 
 
 @pytest.fixture
@@ -48,7 +52,7 @@ def test_samples_of_other_classes_or_another_size(asked, tmp_path):
         evaluate_samples(replace(asked, samples=str(tmp_path / "names")))
     small = partial(noise, size=8)
     write_samples(tmp_path / "small", small, NAMES, 4, seed=0, origin={})
-    with pytest.raises(InputError, match="size of the real pictures, 16x16, got 8x8"):
+    with pytest.raises(InputError, match="size of the first real picture, 16x16, got 8x8"):
         evaluate_samples(replace(asked, samples=str(tmp_path / "small")))
 
 
@@ -61,6 +65,8 @@ def test_samples_of_other_classes_or_another_size(asked, tmp_path):
         ({"split": "train"}, "must differ, got split train for both"),
         ({"guidance_scale": "much"}, "guidance_scale must be numbers"),
         ({"column": "style"}, "no column 'style'"),
+        ({"num_images": 3}, "fd needs two pictures of each of 2 classes, got num_images 3 and"),
+        ({"num_images": 3, "metric": "cas,precision-recall"}, "precision-recall needs more than 3 pictures, got 3"),
     ],
 )
 def test_mistakes(asked, changes, message):
@@ -78,3 +84,26 @@ def test_how_codes_are_drawn(asked):
     assert sampling_of(asked) == ImageSampling()
     told = sampling_of(replace(asked, guidance_scale="0", temperature="1,0.5", top_p="0.9"))
     assert told == ImageSampling(guidance_scale=0.0, temperature=[1.0, 0.5], top_p=0.9)
+
+
+def padding_tokenizer(folder: Path) -> Path:
+    made = shutil.copytree(tokenizer_folder(), folder / "tokenizer")
+    ImageTokenizerImageProcessorPil(size={"height": 16, "width": 16}, do_pad=True).save_pretrained(made)
+    return made
+
+
+def test_real_pictures_of_two_sizes_are_not_made_alike(asked, tmp_path):
+    for number, split in enumerate(("train", "test")):
+        write_samples(tmp_path / split, partial(noise, size=16 - 4 * number), NAMES, 8, seed=0, origin={})
+    write_samples(tmp_path / "drawn", noise, NAMES, 8, seed=0, origin={})
+    changed = replace(asked, data=str(tmp_path), num_images=8)
+    with pytest.raises(InputError, match=r"real pictures must have the size of the first .*, 16x16, got 12x12"):
+        open_input(replace(changed, samples=str(tmp_path / "drawn")))
+    with pytest.raises(InputError, match="both splits must have pictures of one size, got 16x16 and 12x12"):
+        open_input(replace(changed, samples=str(tmp_path / "drawn"), tokenizer=str(padding_tokenizer(tmp_path))))
+
+
+def test_a_mistyped_sampling_option_leaves_no_folder(asked):
+    with pytest.raises(InputError, match="top_p"):
+        open_input(replace(asked, top_p="1.5"))
+    open_input(asked)

@@ -94,7 +94,9 @@ class TokenizerTrainingConfig:
     picture_every: int = option(
         0, "Steps between pictures of reconstructions; 0 makes one at the end only.", at_least=0
     )
-    mixed_precision: str = option("no", '"no", "fp16" or "bf16"; on a CPU "no" is the fast one.', one_of=PRECISIONS)
+    mixed_precision: str = option(
+        "no", '"no", "fp16" or "bf16"; on a CPU "bf16" is faster with avx512_bf16 or amx_bf16 only.', one_of=PRECISIONS
+    )
     trackers: str = option("", "accelerate trackers to report to, such as tensorboard or wandb, comma-separated.")
 
     def __post_init__(self) -> None:

@@ -138,6 +138,9 @@ def real_setup(given: argparse.Namespace) -> Setup:
     Raises:
         InputError: unusable codes, tokenizer or settings.
     """
+    if min(given.num_samples, given.sample_batch) < 1:
+        counts = f"{given.num_samples} and {given.sample_batch}"
+        raise InputError(f"--num-samples and --sample-batch must be at least 1, got {counts}")
     loaded = load_image_tokenizer(given.tokenizer)
     if not isinstance(loaded.model, ImageTokenizer):
         raise InputError(f"{given.tokenizer} is another system's tokenizer behind an adapter")
