@@ -166,9 +166,12 @@ SYSTEMS: dict[str, Make] = {
     "distortion": _pictogram,
     "gan": _gan,
     "pixelsnail": _pixelsnail,
+    "pixelsnail-by-rate": _pixelsnail,
     "patches": _patches,
 }
-"""What is compared. "distortion" is an ablation: this package, its image tokenizer trained for distortion alone."""
+"""What is compared. Three are ablations: in "distortion" this package's image tokenizer is trained for distortion alone,
+in "pixelsnail-by-rate" the gated prior has this package's codes, and in "patches" this package's prior has no network's.
+"""
 
 _FAST = "--preset fashion32 --num-blocks 1 --prefix-share 0.25 --mixed-precision bf16 --checkpoint-every 500"
 _WHOLE_AND_CELLS = f"{_FAST} --image-size 28 --strides image,4 --codebook-sizes 64,1024 --prefix-weights 0.1"
@@ -198,6 +201,9 @@ _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     "pixelsnail": {
         30: {"tokenizer": f"{_TWO_LEVELS} --num-steps 3000", "prior": "--num-steps 3300"},
         120: {"tokenizer": f"{_TWO_LEVELS} --num-steps 8000", "prior": "--num-steps 14500"},
+    },
+    "pixelsnail-by-rate": {
+        30: {"tokenizer": f"{_BY_RATE} --num-steps 3000", "prior": "--num-steps 4900"},
     },
     "patches": {
         30: {"tokenizer": _PATCHES, "prior": f"--size nano {_CAPTIONS} --num-steps 6300"},
