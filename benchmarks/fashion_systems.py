@@ -169,9 +169,8 @@ SYSTEMS: dict[str, Make] = {
     "pixelsnail-by-rate": _pixelsnail,
     "patches": _patches,
 }
-"""What is compared. Three are ablations: in "distortion" this package's image tokenizer is trained for distortion alone;
-in "pixelsnail-by-rate" the gated prior has this package's codes; in "patches" this package's prior has codes without a
-network behind them.
+"""What is compared. Three are ablations. "distortion": this package's image tokenizer, trained for distortion alone.
+"pixelsnail-by-rate": the gated prior on this package's codes. "patches": this package's prior, codes without a network.
 """
 
 _FAST = "--preset fashion32 --num-blocks 1 --prefix-share 0.25 --mixed-precision bf16 --checkpoint-every 500"
