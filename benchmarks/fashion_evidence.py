@@ -54,14 +54,17 @@ def run_stage(stage: Stage, folder: Path) -> dict[str, Any]:
     if code:
         write_json(attempts, {"attempts": every})
         raise InputError(f"{stage.name} failed with exit code {code}; {log} says why")
-    known = [attempt for attempt in every if attempt is not None]
-    totals = {
-        name: sum(attempt[name] for attempt in known) if len(known) == len(every) else None
-        for name in ("seconds", "cpu_seconds")
-    }
-    write_json(record, {"stage": stage.name, "trains": stage.trains} | totals | {"command": stage.spoken()})
+    found = {"stage": stage.name, "trains": stage.trains, **_together(every), "command": stage.spoken()}
+    write_json(record, found)
     attempts.unlink()
     return read_json_object(record)
+
+
+def _together(attempts: Sequence[dict[str, float] | None]) -> dict[str, float | None]:
+    """What attempts took in all; None stands for what nobody knows."""
+    known = [attempt for attempt in attempts if attempt is not None]
+    complete = len(known) == len(attempts)
+    return {name: sum(each[name] for each in known) if complete else None for name in ("seconds", "cpu_seconds")}
 
 
 def _finished(record: Path, stage: Stage) -> dict[str, Any]:

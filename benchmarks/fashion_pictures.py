@@ -58,26 +58,11 @@ def compare(systems: dict[str, str], count: int, cell: int) -> Image.Image:
     for system, found in pictures.items():
         if list(found) != header:
             raise InputError(f"systems must have the same classes, {system} has {list(found)} and not {header}")
-    sheets: list[Image.Image] = []
-    for system, found in pictures.items():
-        rows = [[found[name][row] for name in header] for row in range(count)]
-        first = None if sheets else header
-        if count > 1:
-            sheets.append(picture_grid(rows[:-1], header=first, cell=cell))
-            first = None
-        titles = [[system, *[""] * (len(header) - 1)]]
-        sheets.append(picture_grid(rows[-1:], titles=titles, header=first, cell=cell))
-    return _stacked(sheets)
-
-
-def _stacked(sheets: Sequence[Image.Image]) -> Image.Image:
-    """Sheets of one width under each other."""
-    whole = Image.new("RGB", (sheets[0].width, sum(sheet.height for sheet in sheets)))
-    top = 0
-    for sheet in sheets:
-        whole.paste(sheet, (0, top))
-        top += sheet.height
-    return whole
+    rows = [[found[name][row] for name in header] for found in pictures.values() for row in range(count)]
+    titles = [
+        [system, *[""] * (len(header) - 1)] if row == count - 1 else None for system in pictures for row in range(count)
+    ]
+    return picture_grid(rows, titles=titles, header=header, cell=cell)
 
 
 def _named(text: str) -> tuple[str, str]:

@@ -191,7 +191,7 @@ def _copies(measured: dict[str, Any]) -> list[str]:
         f"Samples lie {ratio['median']:.2f} times as far from the nearest training picture of their class as {name} "
         f"pictures (medians)."
         for name, ratio in ratios.items()
-        if isinstance(ratio, dict) and ratio["median"] is not None
+        if ratio["median"] is not None
     ]
 
 

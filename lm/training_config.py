@@ -117,10 +117,7 @@ class PriorTrainingConfig:
 
     def settings(self) -> dict[str, Any]:
         """What a resumed run must agree on."""
-        values = {key: value for key, value in asdict(self).items() if key not in _REPORTING}
-        if not self.code_noise:
-            del values["code_noise"]  # runs that began before there was any go on
-        return {"stage": "prior"} | values
+        return {"stage": "prior"} | {key: value for key, value in asdict(self).items() if key not in _REPORTING}
 
     @property
     def is_scored(self) -> bool:

@@ -89,11 +89,11 @@ def _cas(given: SampleInput, keeper: ScoreKeeper, seeds: Sequence[int]) -> dict[
 
 def _recognised(given: SampleInput, classifier: SampleClassifier) -> dict[str, float]:
     """Of every arm the share in its own class; of real and decoded pictures those that the classifier never saw."""
-    unseen = {REAL: given.measured, DECODED: given.decoded_test}
+    shown = given.arms | {REAL: given.measured}
+    if given.decoded_test is not None:
+        shown[DECODED] = given.decoded_test
     return {
-        name: float((classifier.classify(shown.pixels) == shown.classes).double().mean())
-        for name, arm in given.arms.items()
-        for shown in [unseen.get(name) or arm]
+        name: float((classifier.classify(arm.pixels) == arm.classes).double().mean()) for name, arm in shown.items()
     }
 
 

@@ -90,11 +90,8 @@ def open_input(what: SamplesEvaluation) -> SampleInput:
     )
     learned, measured = with_same_classes(reference, test)
     check_several_classes(learned)
-    if source.tokenizer is None:
-        for pictures in (learned, measured):
-            _check_sizes("real pictures", pictures.dataset.source, learned.dataset.source)
     names, box = learned.labels.names, _common_box(learned, measured)
-    _check_counts(what, measured, names)
+    _check_counts(what, learned, measured)
     rows = balanced_rows(learned.classes, what.num_images, len(names), what.seed)
     samples, times, origin = _samples(what, source, names, box, learned.dataset.source)
     everything, decoded_test = real_arm(learned, box), None
@@ -117,16 +114,16 @@ def _common_box(learned: LabelledPictures, measured: LabelledPictures) -> Box:
     return box
 
 
-def _check_counts(what: SamplesEvaluation, measured: LabelledPictures, names: Sequence[str]) -> None:
-    """Two pictures of a class have a covariance, and three neighbours need more than three; sooner said than later."""
-    fewest = min(int((measured.classes == number).sum()) for number in range(len(names)))
-    if "fd" in what.metrics and min(fewest, what.num_images // len(names)) < 2:
-        raise InputError(
-            f"fd needs two pictures of each of {len(names)} classes, got num_images {what.num_images} and {fewest} "
-            f"in split {what.split}"
-        )
-    if "precision-recall" in what.metrics and min(what.num_images, len(measured.classes)) <= NEIGHBOURS:
-        raise InputError(f"precision-recall needs more than {NEIGHBOURS} pictures, got {what.num_images}")
+def _check_counts(what: SamplesEvaluation, learned: LabelledPictures, measured: LabelledPictures) -> None:
+    """Two pictures of a class have a covariance, and three neighbours need more than three: said at once."""
+    num_classes, splits = len(learned.labels.names), {what.reference_split: learned, what.split: measured}
+    fewest = {"num_images": what.num_images // num_classes}
+    fewest |= {split: int(torch.bincount(each.classes, minlength=num_classes).min()) for split, each in splits.items()}
+    if "fd" in what.metrics and min(fewest.values()) < 2:
+        raise InputError(f"fd needs two pictures of every class, got {fewest}; leave it out of metric")
+    counts = {"num_images": what.num_images} | {split: len(each.classes) for split, each in splits.items()}
+    if "precision-recall" in what.metrics and min(counts.values()) <= NEIGHBOURS:
+        raise InputError(f"precision-recall needs more than {NEIGHBOURS} pictures, got {counts}")
 
 
 def _open_source(what: SamplesEvaluation) -> _Source:
@@ -140,13 +137,13 @@ def _open_source(what: SamplesEvaluation) -> _Source:
 
 
 def native_processor(data: str, split: str) -> ImageTokenizerImageProcessorPil:
-    """Makes tensors of the first picture's own size, grey if the first pictures are."""
+    """Makes tensors of the pictures' own size, the first one's where it matters, grey if the first pictures are."""
     pictures = list(itertools.islice(_readable(load_image_source(data, split)), _NUM_LOOKED_AT))
     if not pictures:
         raise InputError(f"split {split} of {data} holds no picture that can be read")
     size = {"height": pictures[0].height, "width": pictures[0].width}
     grey = all(_is_grey(picture) for picture in pictures)
-    return ImageTokenizerImageProcessorPil(size=size, num_channels=1 if grey else 3)
+    return ImageTokenizerImageProcessorPil(size=size, do_resize=False, num_channels=1 if grey else 3)
 
 
 def _readable(source: ImageSource) -> Iterator[Image.Image]:
@@ -176,17 +173,17 @@ def _samples(
     if list(samples.labels.names) != list(names):
         raise InputError(f"samples must have the classes {list(names)}, got {list(samples.labels.names)}")
     if what.samples:
-        _check_sizes("samples", samples.dataset.source, real)
+        _check_sizes(samples.dataset.source, real)
     return samples, times, origin
 
 
-def _check_sizes(what: str, pictures: ImageSource, real: ImageSource) -> None:
-    """A processor would make them alike, and what it does to some alone would be taken for their fault."""
+def _check_sizes(samples: ImageSource, real: ImageSource) -> None:
+    """A processor would make them alike, and what it does to samples alone would be taken for their fault."""
     expected = real.read(0).size
-    for row in range(len(pictures)):
-        if (size := pictures.read(row).size) != expected:
+    for row in range(len(samples)):
+        if (size := samples.read(row).size) != expected:
             spelled = ["x".join(map(str, each)) for each in (expected, size)]
-            raise InputError(f"{what} must have the size of the first real picture, {spelled[0]}, got {spelled[1]}")
+            raise InputError(f"samples must have the size of the real pictures, {spelled[0]}, got {spelled[1]}")
 
 
 def bundle_draws(

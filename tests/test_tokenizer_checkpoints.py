@@ -55,6 +55,14 @@ def test_settings_are_written_and_the_same_ones_go_on(tmp_path):
     assert again.latest() is None
 
 
+@pytest.mark.parametrize("off", [0.0, False, "", None])
+def test_a_run_from_before_there_was_an_option_goes_on_without_it(tmp_path, off):
+    TrainingFolder(tmp_path / "run", SETTINGS).open()
+    TrainingFolder(tmp_path / "run", SETTINGS | {"code_noise": off})
+    with pytest.raises(InputError, match=r"other settings \(code_noise None -> 0.1\)"):
+        TrainingFolder(tmp_path / "run", SETTINGS | {"code_noise": 0.1})
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -52,6 +52,9 @@ def test_titles_and_header():
     assert not ink_below(plain, 0)
     assert ink_below(titled, 46)
     assert not (np.asarray(titled)[:, 52:] != 255).any()  # the second has no title
+    last = picture_grid([[picture, picture]] * 2, titles=[None, ["red apple", ""]], cell=40)
+    assert last.height == titled.height + 46
+    assert np.array_equal(np.asarray(last)[46:], np.asarray(titled))  # the row above takes no room for words
     headed = picture_grid([[picture, picture]], header=["a", "b"], cell=40)
     assert headed.height == plain.height + 20
     assert (np.asarray(headed)[:20] != 255).any()

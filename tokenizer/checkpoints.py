@@ -52,7 +52,9 @@ class TrainingFolder:
                 raise InputError(f"{self.path} is not empty and holds no training run; give another output folder")
             return
         found = read_json(run_file)
-        changed = sorted(key for key in found.keys() | self.settings.keys() if found.get(key) != self.settings.get(key))
+        # An option that a run began without, as there was none, and that is off now changes nothing.
+        asked = {key: value for key, value in self.settings.items() if value or key in found}
+        changed = sorted(key for key in found.keys() | asked.keys() if found.get(key) != asked.get(key))
         if changed:
             what = ", ".join(f"{key} {found.get(key)!r} -> {self.settings.get(key)!r}" for key in changed)
             raise InputError(f"{self.path} holds a run with other settings ({what}); give another output folder")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +25,7 @@ _BACKGROUND, _INK = (255, 255, 255), (40, 40, 40)
 def picture_grid(
     rows: Sequence[Sequence[Image.Image]],
     *,
-    titles: Sequence[Sequence[str]] | None = None,
+    titles: Sequence[Sequence[str] | None] | None = None,
     header: Sequence[str] | None = None,
     cell: int = 96,
 ) -> Image.Image:
@@ -32,23 +33,24 @@ def picture_grid(
 
     Args:
         rows: pictures, any sizes; each is scaled to fit `cell`, small ones by whole pixels.
-        titles: one per picture, below it, wrapped to two lines; None leaves no room for them.
+        titles: one per picture, below it, wrapped to two lines; None, of a row or of all, leaves no room for them.
         header: one per column, above it.
         cell: side of a picture's place, pixels.
     """
     num_columns = max(len(row) for row in rows)
-    top = _LINE + _MARGIN if header else 0
-    step_x, step_y = cell + _MARGIN, cell + _MARGIN + (2 * _LINE if titles else 0)
-    sheet = Image.new("RGB", (num_columns * step_x + _MARGIN, top + len(rows) * step_y + _MARGIN), _BACKGROUND)
+    words_of_rows = titles or [None] * len(rows)
+    step_x, steps_y = cell + _MARGIN, [cell + _MARGIN + (0 if words is None else 2 * _LINE) for words in words_of_rows]
+    tops = list(itertools.accumulate(steps_y, initial=_MARGIN + (_LINE + _MARGIN if header else 0)))
+    sheet = Image.new("RGB", (num_columns * step_x + _MARGIN, tops[-1]), _BACKGROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for column, words in enumerate(header or ()):
         draw.text((_MARGIN + column * step_x, _MARGIN), words, fill=_INK, font=font)
     for r, row in enumerate(rows):
         for c, image in enumerate(row):
-            x, y = _MARGIN + c * step_x, top + _MARGIN + r * step_y
+            x, y = _MARGIN + c * step_x, tops[r]
             sheet.paste(_fit(image, cell), (x, y))
-            if titles:
-                for n, line in enumerate(_wrap(titles[r][c], draw, font, cell)):
+            if (words := words_of_rows[r]) is not None:
+                for n, line in enumerate(_wrap(words[c], draw, font, cell)):
                     draw.text((x, y + cell + n * _LINE), line, fill=_INK, font=font)
     return sheet
 
