@@ -1,7 +1,7 @@
 r"""The first samples of several systems under each other, a column a class, nothing chosen.
 
 python benchmarks/fashion_pictures.py --out samples.png "real=fashion/train.parquet" \
-  "pictogram=evidence/pictogram-30-0/evaluation/samples" "GAN=evidence/gan-30-0/peer/samples"
+  "pictogram=evidence/pictogram-30-0/evaluation-test/samples" "GAN=evidence/gan-30-0/peer/samples"
 """
 
 from __future__ import annotations
