@@ -188,7 +188,7 @@ _TEXTS: dict[str, dict[int, dict[str, str]]] = {
         },
         120: {
             "tokenizer": f"{_BY_RATE} --num-steps 8000",
-            "prior": f"--size small --dropout 0.1 {_CAPTIONS} --num-steps 8400",
+            "prior": f"--size small {_CAPTIONS} --num-steps 10000",
         },
     },
     "distortion": {
@@ -207,7 +207,7 @@ _TEXTS: dict[str, dict[int, dict[str, str]]] = {
     },
     "patches": {
         30: {"tokenizer": _PATCHES, "prior": f"--size nano {_CAPTIONS} --num-steps 6300"},
-        120: {"tokenizer": _PATCHES, "prior": f"--size small --dropout 0.1 {_CAPTIONS} --num-steps 10100"},
+        120: {"tokenizer": _PATCHES, "prior": f"--size small {_CAPTIONS} --num-steps 12000"},
     },
 }
 
