@@ -1,4 +1,4 @@
-"""The table of what `fashion_evidence.py` measured: one row a system and budget, means over seeds and their spread.
+"""The table of what `fashion_evidence.py` measured: one column a system and budget, means over seeds and their spread.
 
 "Real pictures" are as many training pictures, scored like samples.
 
@@ -20,17 +20,30 @@ from pictogram.hub.card import markdown_table
 from pictogram.hub.files import read_json_object
 
 REAL, SAMPLES = "real", "samples"
-"""Arms that have rows: training pictures beside those of the test, and what was drawn."""
+"""Arms that have columns: training pictures beside those of the test, and what was drawn."""
+
+TITLES = {
+    "pictogram": "pictogram",
+    "gan": "GAN",
+    "pixelsnail": "VQ-VAE-2, gated convolutions",
+    "pixelsnail-by-rate": "gated convolutions on the codes of pictogram",
+    "distortion": "pictogram, tokenizer by distortion alone",
+    "patches": "the prior of pictogram on codes of patches",
+}
+"""What systems are called in words, in the order of their columns."""
+
+Groups = dict[tuple[str, int], list[dict[str, Any]]]
+"""Runs by system and minutes."""
 
 Read = Callable[[dict[str, Any], str], float | None]
 
 
 @dataclass(frozen=True)
-class Column:
+class Row:
     """A figure of every run.
 
     Attributes:
-        title: of the column.
+        title: of the row.
         read: a run and the name of an arm -> the number; None where it has none.
         digits: behind the point.
     """
@@ -65,6 +78,10 @@ def _ratio(reference: str, quantile: str) -> Read:
     return _of_samples(read)
 
 
+def _suspects(run: dict[str, Any]) -> float:
+    return run["evaluation"]["memorisation"]["pixels"]["suspect"]["real test"]
+
+
 def seconds_for_60000(run: dict[str, Any]) -> float:
     """Processor seconds that 60,000 samples take at the rate of those that were drawn."""
     drawn = run["evaluation"]["seconds"] or run["peer"]["sampling"]
@@ -75,43 +92,62 @@ def _training_minutes(run: dict[str, Any]) -> float | None:
     return None if run["training_cpu_seconds"] is None else run["training_cpu_seconds"] / 60
 
 
-COLUMNS = (
-    Column("CAS", _accuracy, 4),
-    Column("CAS, decoded", _of_samples(lambda run: _accuracy(run, "decoded")), 4),
-    Column("of decoded", _share("decoded"), 3),
-    Column("of real", _share("real"), 3),
-    Column("recognised", _of_arm(lambda found, arm: found["recognised"][arm]), 3),
-    Column("FD per class", _of_arm(lambda found, arm: found["fd"][arm]["per_class"]), 2),
-    Column("FD global", _of_arm(lambda found, arm: found["fd"][arm]["global"]), 2),
-    Column("precision", _of_arm(lambda found, arm: found["precision_recall"][arm]["precision"]), 3),
-    Column("recall", _of_arm(lambda found, arm: found["precision_recall"][arm]["recall"]), 3),
-    Column("nearest, percentile 1, of real", _ratio("real test", "percentile_1"), 2),
-    Column("median, of real", _ratio("real test", "median"), 2),
-    Column("percentile 1, of decoded", _ratio("decoded test", "percentile_1"), 2),
-    Column("median, of decoded", _ratio("decoded test", "median"), 2),
-    Column("bits a picture", _of_samples(lambda run: run["bits"] and run["bits"]["value"]), 1),
-    Column("60,000 samples, core minutes", _of_samples(lambda run: seconds_for_60000(run) / 60), 1),
-    Column("weights, millions", _of_samples(lambda run: sum(run["parameters"].values()) / 1e6), 2),
-    Column("training, core minutes", _of_samples(_training_minutes), 0),
+ROWS = (
+    Row("CAS: accuracy on real pictures of a classifier that learned from these", _accuracy, 4),
+    Row("the same of pictures decoded from their codes", _of_samples(lambda run: _accuracy(run, "decoded")), 4),
+    Row("CAS, of what real pictures give", _share("real"), 3),
+    Row("CAS, of what decoded pictures give", _share("decoded"), 3),
+    Row("recognised as what they were meant to be", _of_arm(lambda found, arm: found["recognised"][arm]), 3),
+    Row("Fréchet distance, class by class", _of_arm(lambda found, arm: found["fd"][arm]["per_class"]), 2),
+    Row("Fréchet distance of all together", _of_arm(lambda found, arm: found["fd"][arm]["global"]), 2),
+    Row("precision", _of_arm(lambda found, arm: found["precision_recall"][arm]["precision"]), 3),
+    Row("recall", _of_arm(lambda found, arm: found["precision_recall"][arm]["recall"]), 3),
+    Row(
+        "distance to the nearest training picture over that of real test pictures, percentile 1",
+        _ratio("real test", "percentile_1"),
+        2,
+    ),
+    Row("the same, median", _ratio("real test", "median"), 2),
+    Row("over that of decoded test pictures, percentile 1", _ratio("decoded test", "percentile_1"), 2),
+    Row("the same, median", _ratio("decoded test", "median"), 2),
+    Row("share nearer than .999 of real test pictures", _of_samples(_suspects), 4),
+    Row("bits a picture", _of_samples(lambda run: run["bits"] and run["bits"]["value"]), 1),
+    Row("weights, millions", _of_samples(lambda run: sum(run["parameters"].values()) / 1e6), 2),
+    Row("60,000 samples, core minutes", _of_samples(lambda run: seconds_for_60000(run) / 60), 1),
+    Row("training, core minutes", _of_samples(_training_minutes), 1),
 )
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
-    """Markdown: real pictures, then a row for each system and budget, in the order in which they come."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for run in runs:
+    """Markdown: a column for real pictures, then one for each system and budget, in the order of `TITLES`."""
+    groups: Groups = {}
+    for run in sorted(runs, key=lambda run: (run["minutes"], _place(run["system"]))):
         groups.setdefault((run["system"], run["minutes"]), []).append(run)
     check_alike(groups)
     by_seed = list({run["seed"]: run for run in runs}.values())  # the same pictures, whoever is scored beside them
-    rows = [["real pictures", "-", str(len(by_seed)), *(_cell(column, by_seed, REAL) for column in COLUMNS)]]
+    rows = [["seeds", "", *(_seeds(group) for group in groups.values())]]
     rows += [
-        [system, f"{minutes} min", str(len(group)), *(_cell(column, group, SAMPLES) for column in COLUMNS)]
-        for (system, minutes), group in groups.items()
+        [row.title, _cell(row, by_seed, REAL), *(_cell(row, group, SAMPLES) for group in groups.values())]
+        for row in ROWS
     ]
-    return markdown_table(["system", "budget, 2 cores", "seeds", *(column.title for column in COLUMNS)], rows)
+    return markdown_table(["", "real pictures", *_headings(groups)], rows)
 
 
-def check_alike(groups: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
+def _place(system: str) -> int:
+    return [*TITLES, system].index(system)
+
+
+def _headings(groups: Groups) -> list[str]:
+    """Names, with the budget where there are several."""
+    several = len({minutes for _, minutes in groups}) > 1
+    return [TITLES.get(system, system) + f", {minutes} min" * several for system, minutes in groups]
+
+
+def _seeds(runs: Sequence[dict[str, Any]]) -> str:
+    return ", ".join(str(seed) for seed in sorted(run["seed"] for run in runs))
+
+
+def check_alike(groups: Groups) -> None:
     """Raises InputError where runs must not be averaged, or compared."""
     protocols = {_protocol(run) for group in groups.values() for run in group}
     if len(protocols) > 1:
@@ -136,13 +172,18 @@ def _recipe(run: dict[str, Any]) -> tuple[str, ...]:
     return tuple(re.sub(r"--seed \d+", "", command.replace(folder, "")) for command in commands)
 
 
-def _cell(column: Column, runs: Sequence[dict[str, Any]], arm: str) -> str:
-    values = [column.read(run, arm) for run in runs]
+def _cell(row: Row, runs: Sequence[dict[str, Any]], arm: str) -> str:
+    values = [row.read(run, arm) for run in runs]
     known = [value for value in values if value is not None]
     if not known:
-        return "-"
-    mean = f"{fmean(known):.{column.digits}f}"
-    return mean if len(set(known)) == 1 else f"{mean} ± {stdev(known):.{column.digits}f}"
+        return ""
+    mean = _number(fmean(known), row.digits)
+    return mean if len(set(known)) == 1 else f"{mean} ± {_number(stdev(known), row.digits)}"
+
+
+def _number(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    return text[1:] if text.startswith("0.") else text
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
