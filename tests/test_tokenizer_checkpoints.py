@@ -204,6 +204,20 @@ def test_a_damaged_checkpoint_is_one_line_that_tells_the_way_out(name, run, tmp_
         folder.load(run.accelerator)
 
 
+def test_weights_that_are_not_finite_do_not_take_the_place_of_good_ones(run, tmp_path):
+    folder = TrainingFolder(tmp_path, SETTINGS)
+    folder.open()
+    folder.save(run.accelerator, 1)
+    with torch.no_grad():
+        run.model.weight[0, 0] = float("nan")
+    with pytest.raises(InputError, match="weight is not finite any more: the training has diverged"):
+        folder.save(run.accelerator, 2)
+    assert folder.load(run.accelerator) == 1
+    assert run.model.weight.isfinite().all()
+    folder.save(run.accelerator, 2)
+    assert names(folder.checkpoints) == ["step-00000002"]
+
+
 # Metrics
 
 

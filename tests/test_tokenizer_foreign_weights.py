@@ -105,6 +105,12 @@ def test_what_is_no_checkpoint(tmp_path):
     (tmp_path / "weights.pt").write_bytes(b"words")
     with pytest.raises(InputError, match="cannot be read as tensors"):
         read_network(tmp_path / "weights.pt", ANCHOR)
+    (tmp_path / "weights.pt").write_bytes(b"junk" * 100)  # which the unpickler looks up as a number
+    with pytest.raises(InputError, match="cannot be read as tensors"):
+        read_network(tmp_path / "weights.pt", ANCHOR)
+    torch.save({1: torch.zeros(2)}, tmp_path / "weights.pt")
+    with pytest.raises(InputError, match="must hold tensors by their names, got 1"):
+        read_network(tmp_path / "weights.pt", ANCHOR)
     torch.save([1, 2], tmp_path / "weights.pt")
     with pytest.raises(InputError, match="must hold a state dict, got list"):
         read_network(tmp_path / "weights.pt", ANCHOR)

@@ -1,5 +1,6 @@
 import json
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -128,6 +129,22 @@ def test_a_folder_for_output(tmp_path):
         import_tokenizer(tmp_path / "vq.pt", "vqvae2", output)
     with pytest.raises(InputError, match="it is a file"):
         import_tokenizer(tmp_path / "vq.pt", "vqvae2", output / "notes.txt")
+
+
+def test_killed_while_another_tokenizer_is_replaced(tmp_path, monkeypatch):
+    torch.save(weights("vqvae2"), tmp_path / "vq.pt")
+    import_tokenizer(tmp_path / "vq.pt", "vqvae2", tmp_path / "out")
+
+    def dies(source, target):
+        if str(target).endswith("model.safetensors"):
+            raise KeyboardInterrupt
+        Path(source).rename(target)
+
+    monkeypatch.setattr("pictogram.hub.files.os.replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        import_tokenizer(tmp_path / "vq.pt", "vqvae2", tmp_path / "out", image_size=64)
+    with pytest.raises(InputError, match=r"lacks model\.safetensors"):
+        load_image_tokenizer(tmp_path / "out")
 
 
 def refused(tmp_path, content, layout, **options) -> str:

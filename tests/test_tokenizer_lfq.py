@@ -90,6 +90,12 @@ def test_the_codebook_loss_is_the_weighted_entropy_term(weight):
     torch.testing.assert_close(loss, weight * entropy_term(channels_last(latents)))
 
 
+@torch.no_grad()
+def test_encoding_needs_no_other_process(monkeypatch):
+    monkeypatch.setattr("pictogram.tokenizer.lfq.sum_over_processes", lambda *values: pytest.fail("would wait"))
+    assert LFQ(8, entropy_weight=0.1).quantize(grid(2, 3, 4, 4)).codebook_loss is None
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scale", [0.0, 0.1, 1.0])
 def test_the_entropy_term_and_its_gradient_against_the_definition(size, scale):

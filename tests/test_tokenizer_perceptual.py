@@ -126,6 +126,13 @@ def test_fingerprints_tell_extractors_apart():
     assert len(prints) == 3
 
 
+def test_fingerprints_tell_layers_apart_whose_weights_are_alike(tmp_path):
+    convolution = nn.Conv2d(3, 4, 3)
+    strided = nn.Conv2d(3, 4, 3, stride=2)
+    strided.load_state_dict(convolution.state_dict())
+    assert PerceptualLoss(convolution).fingerprint() != PerceptualLoss(strided).fingerprint()
+
+
 # Mistakes
 
 
@@ -186,6 +193,11 @@ def test_torchscript(tmp_path):
     assert not any(parameter.requires_grad for parameter in loss.parameters())
     again = PerceptualLoss(load_extractor(str(tmp_path / "features.pt")))
     assert loss.fingerprint() == again.fingerprint()
+    prints = set()
+    for name, layer in (("rectified", nn.ReLU()), ("squashed", nn.Tanh())):
+        save_torchscript(layer, tmp_path / f"{name}.pt")
+        prints.add(PerceptualLoss(load_extractor(str(tmp_path / f"{name}.pt"))).fingerprint())
+    assert len(prints) == 2
 
 
 def test_files_that_are_no_torchscript(tmp_path):

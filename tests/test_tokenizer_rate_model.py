@@ -123,6 +123,14 @@ def test_half_precision_does_not_reach_soft_choices():
     assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_encode_in_half_precision(dtype):
+    model, pixel_values = rated(), pictures(3)
+    expected = model.encode(pixel_values)
+    for found, codes in zip(model.to(dtype).encode(pixel_values.to(dtype)), expected, strict=True):
+        assert found.shape == codes.shape and found.dtype == torch.int64
+
+
 def test_encode_does_not_depend_on_the_batch():
     model, pixel_values = rated(), pictures(5)
     alone = [model.encode(picture[None]) for picture in pixel_values]

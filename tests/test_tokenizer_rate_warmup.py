@@ -40,6 +40,14 @@ def test_errors_are_weighed_now_and_then():
     assert model.rate_model.scales.tolist() == pytest.approx(expected)
 
 
+def test_a_frozen_encoder_chooses_as_it_did():
+    model = make(rate_weight=1.0)
+    model.rate_model.scales.fill_(7.0)
+    weighed(0, model, start_from="there", freeze="encoder,codebook")
+    assert model.rate_model.warmth == 1.0
+    assert model.rate_model.scales.tolist() == [7.0, 7.0, 7.0]
+
+
 def test_where_bits_do_not_count_nothing_happens():
     model = make()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

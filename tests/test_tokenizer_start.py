@@ -71,6 +71,16 @@ def test_a_decoder_is_trained_on_without_changing_a_single_code(optimizer, data,
     assert new < old
 
 
+def test_codes_chosen_by_a_rate_stay_too(data, base, tmp_path):
+    rated = tmp_path / "rated"
+    train_tokenizer(continued(data, rated, base, rate_weight=2e4, num_steps=12))
+    train_tokenizer(continued(data, tmp_path / "on", rated, freeze="encoder,codebook", num_steps=12))
+    old, new = (load_file(path / "model.safetensors") for path in (rated, tmp_path / "on"))
+    assert {name.split(".")[0] for name in old if not torch.equal(old[name], new[name])} == {"decoder"}
+    before, after = load_image_tokenizer(rated), load_image_tokenizer(tmp_path / "on")
+    assert codes_fingerprint(before.model, before.processor) == codes_fingerprint(after.model, after.processor)
+
+
 def test_a_frozen_decoder_stays_while_the_encoder_learns(data, base, tmp_path):
     train_tokenizer(continued(data, tmp_path, base, freeze="decoder,codebook", num_steps=4))
     old, new = load_file(base / "model.safetensors"), load_file(tmp_path / "model.safetensors")
@@ -108,4 +118,6 @@ def test_mistakes(data, base, tmp_path):
         train_tokenizer(continued(data, tmp_path / "run", base, pad=True))
     with pytest.raises(InputError, match=r"background_colour is \(255, 255, 255\) in .* and stays so, got \(0, 0, 0\)"):
         train_tokenizer(continued(data, tmp_path / "run", base, background="black"))
+    with pytest.raises(InputError, match="rate_weight needs a rate model that learns, but freeze names the encoder"):
+        train_tokenizer(continued(data, tmp_path / "run", base, freeze="encoder", rate_weight=1.0))
     assert not (tmp_path / "run").exists()

@@ -119,6 +119,11 @@ def test_symbols_stay_when_the_rest_is_trained_on(tmp_path):
     assert not torch.equal(first.code_vectors(1), second.code_vectors(1))
 
 
+def test_gradients_of_the_stage_do_not_count_in_the_training_proper(tmp_path):
+    model = stage(training(tmp_path, symbol_steps=3))
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
 def test_views_are_shifted_and_mirrored_pictures(tmp_path):
     pictures = torch.rand(40, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     config = training(tmp_path, symbol_shift=0, symbol_flip=True)
@@ -138,6 +143,8 @@ def test_views_are_shifted_and_mirrored_pictures(tmp_path):
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(InputError, match="symbol_steps come before all else"):
         TokenizerTrainingConfig(symbol_steps=1, start_from="somewhere")
+    with pytest.raises(InputError, match=r"symbol_steps keeps whole-image codes as they are, .*got rate_weight 2\.0"):
+        TokenizerTrainingConfig(symbol_steps=1, rate_weight=2.0)
     with pytest.raises(InputError, match=r'own_image_features needs the level "image", got strides \[8, 4\]'):
         training(tmp_path, strides="8,4", codebook_sizes="8,8").model_config()
     with pytest.raises(InputError, match=r'symbol_steps need the quantizer "ema", got .l2'):

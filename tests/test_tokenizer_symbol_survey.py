@@ -1,6 +1,7 @@
 import pytest
 import torch
 from tiny_chain import NUM_PICTURES, image_tokenizer, pictures, processor
+from tiny_model import make
 
 from pictogram.tokenizer.images import ClassLabels
 from pictogram.tokenizer.level_latents import level_latents
@@ -22,6 +23,18 @@ def test_a_survey_holds_the_codes_of_encode_and_the_distances_of_their_latents()
         expected = (latents.latents - model.code_vectors(level)[latents.codes]).square().mean(1)
         torch.testing.assert_close(survey.errors.flatten(), expected)
         assert survey.codebook_size == model.config.codebook_sizes[level]
+
+
+@pytest.mark.parametrize("quantizer", ["ema", "l2", "fsq", "lfq"])
+def test_by_the_survey_no_other_code_is_nearer_than_the_chosen_one(quantizer):
+    model = make(quantizer=quantizer, codebook_sizes=[4, 8, 64] if quantizer != "fsq" else [3, 9, 64])
+    dataset = load_pixels(str(pictures()), "train", processor())[0]
+    latents = model.encoding(dataset.pixels(range(4)))
+    found = model.quantize_level(0, latents.next_latents(), None)
+    survey = survey_symbols(model, dataset)[0]
+    table = model.embed_codes(0, torch.arange(model.config.codebook_sizes[0]).view(-1, 1, 1)).flatten(1)  # (K, D)
+    distances = (found.latents.flatten(1)[:, None] - table).square().mean(2)  # (4, K)
+    torch.testing.assert_close(survey.errors[:4, 0], distances.amin(1))
 
 
 def test_counts_and_mean_errors():

@@ -257,7 +257,12 @@ def test_a_tokenizer_learns_to_spare_bits_later(finished, image_folder, tmp_path
         {},
         *(
             pytest.param(settings, marks=pytest.mark.slow)
-            for settings in ({"prefix_weights": "0,0.2"}, {"strides": "image,8,8"}, {"rate_weight": 300.0})
+            for settings in (
+                {"prefix_weights": "0,0.2"},
+                {"strides": "image,8,8"},
+                {"rate_weight": 300.0},
+                {"quantizer": "lfq", "picture_every": 10},
+            )
         ),
     ],
     ids=str,

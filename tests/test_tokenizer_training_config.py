@@ -61,6 +61,20 @@ def test_shapes_of_a_continued_model_cannot_be_changed():
         TokenizerTrainingConfig(start_from="there", hidden_size=64).continued_config(found)
 
 
+def test_prefix_weights_of_a_continued_model_are_as_many_as_its_levels_need():
+    found = TokenizerTrainingConfig(strides="image,16,8,4", codebook_sizes="4,8,8,8").model_config()
+    continued = TokenizerTrainingConfig(start_from="there", prefix_weights="0.1,0.2,0.3").continued_config(found)
+    assert continued.prefix_weights == [0.1, 0.2, 0.3]
+    with pytest.raises(InputError, match="needs 3 finite weights"):
+        TokenizerTrainingConfig(start_from="there", prefix_weights="0.1,0.2").continued_config(found)
+
+
+def test_a_rate_does_not_go_with_symbols_that_stay():
+    found = TokenizerTrainingConfig(rate_weight=2.0).model_config()
+    with pytest.raises(InputError, match=r"freeze symbols keeps whole-image codes as they are, .*got rate_weight 2\.0"):
+        TokenizerTrainingConfig(start_from="there", freeze="symbols").continued_config(found)
+
+
 @pytest.mark.parametrize(
     ("weights", "message"),
     [

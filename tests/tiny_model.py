@@ -23,8 +23,8 @@ def make(seed: int = 0, **settings: Any) -> ImageTokenizer:
     """A random tokenizer whose codes vary from picture to picture."""
     torch.manual_seed(seed)
     strides = settings.pop("strides", ["image", 8, 4])
+    sizes = settings.pop("codebook_sizes", [5, 6, 7, 8][: len(strides)])
     settings = {"image_size": 16, "hidden_size": 8, "codebook_dim": 4} | settings
-    sizes = [5, 6, 7, 8][: len(strides)]
     model = ImageTokenizer(ImageTokenizerConfig(strides=strides, codebook_sizes=sizes, **settings)).eval()
     with torch.no_grad():
         for absent in model.decoder.absent:

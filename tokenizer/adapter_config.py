@@ -17,7 +17,7 @@ class AdaptedTokenizerConfig(PreTrainedConfig):
     """Which network an `AdaptedTokenizer` holds.
 
     Args:
-        layout: whose network and tensor names: "chameleon", "emu3", "janus", "llamagen" or "vqvae2".
+        layout: whose network and tensor names: "chameleon", "emu3", "janus", "llamagen", "patches" or "vqvae2".
         settings: the network's sizes, by the names of its own project; those left out have its usual values.
         image_size: side of the pictures it is meant for, pixels; 0 takes the layout's usual one. Other sizes work
             wherever the strides divide them.

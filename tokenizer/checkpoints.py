@@ -9,14 +9,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -80,14 +78,20 @@ class TrainingFolder:
         return max(steps, default=None)
 
     def save(self, accelerator: Accelerator, step: int) -> None:
-        """Saves the state after `step` steps, then drops older checkpoints. Call on every process."""
+        """Saves the state after `step` steps, then drops older checkpoints. Call on every process.
+
+        Raises:
+            InputError: a weight is not finite; older checkpoints stay.
+        """
         target, temporary = self.checkpoints / f"step-{step:08d}", self.checkpoints / f".step-{step:08d}.tmp"
         if accelerator.is_main_process:
             shutil.rmtree(temporary, ignore_errors=True)
         accelerator.wait_for_everyone()
         hook = accelerator.register_save_state_pre_hook(_save_unwrapped)
-        accelerator.save_state(str(temporary))
-        hook.remove()
+        try:
+            accelerator.save_state(str(temporary))
+        finally:
+            hook.remove()
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             os.replace(temporary, target)
@@ -105,7 +109,7 @@ class TrainingFolder:
         hook = accelerator.register_load_state_pre_hook(_load_unwrapped)
         try:
             accelerator.load_state(str(folder))
-        except (OSError, EOFError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        except Exception as error:  # of a damaged file the unpickler may say anything
             reason = first_line(error)
             raise InputError(f"{folder} is damaged ({reason}); delete it to start the training again") from error
         finally:
@@ -121,6 +125,14 @@ def _save_unwrapped(models: list[nn.Module], weights: list[dict[str, torch.Tenso
     for index, model in enumerate(models):
         if isinstance(model, DistributedDataParallel):
             weights[index] = model.module.state_dict()
+    for state in weights:
+        _check_finite(state)
+
+
+def _check_finite(state: dict[str, torch.Tensor]) -> None:
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise InputError(f"{name} is not finite any more: the training has diverged; lower --learning-rate")
 
 
 def _load_unwrapped(models: list[nn.Module], folder: str) -> None:

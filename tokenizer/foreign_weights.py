@@ -8,7 +8,6 @@ Of a sharded checkpoint only the files with tensors of the network are opened, a
 from __future__ import annotations
 
 import argparse
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -98,7 +97,7 @@ def _from_pickle(file: Path) -> dict[str, torch.Tensor]:
         # Only tensors and plain containers load, and the namespace of options that training scripts add to them.
         with torch.serialization.safe_globals([argparse.Namespace]):
             loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except Exception as error:  # of a damaged file the unpickler may say anything
         raise InputError(f"{file} cannot be read as tensors alone: {first_line(error)}") from None
     for wrapper in _WRAPPERS:
         if isinstance(loaded, dict) and isinstance(loaded.get(wrapper), dict):
@@ -106,7 +105,10 @@ def _from_pickle(file: Path) -> dict[str, torch.Tensor]:
             break
     if not isinstance(loaded, dict):
         raise InputError(f"{file} must hold a state dict, got {type(loaded).__name__}")
-    return {name: tensor for name, tensor in loaded.items() if isinstance(tensor, torch.Tensor)}
+    tensors = {name: tensor for name, tensor in loaded.items() if isinstance(tensor, torch.Tensor)}
+    if unnamed := [name for name in tensors if not isinstance(name, str)]:
+        raise InputError(f"{file} must hold tensors by their names, got {unnamed[0]!r} for one")
+    return tensors
 
 
 def _start(names: Iterable[str], anchor: str, source: Path) -> str:

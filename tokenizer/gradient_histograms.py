@@ -30,7 +30,7 @@ def gradient_histograms(pixel_values: torch.Tensor) -> torch.Tensor:
         pixel_values: (B, C, H, W); each pixel counts by the channel whose gradient is the largest there.
 
     Returns:
-        (B, F) float32; F depends on the size: 8 orientations, and 15 x 15 cells where sides are multiples of 8 pixels.
+        (B, F) float32; F depends on the size: 8 orientations, and 15 x 15 cells where sides are multiples of 16 pixels.
     """
     x, y = _gradients(pixel_values.float())
     strength, channel = (x.square() + y.square()).max(1, keepdim=True)

@@ -72,10 +72,11 @@ def import_tokenizer(
 
 
 def save(model: AdaptedTokenizer, processor: ImageTokenizerImageProcessorPil, output: Path) -> LoadedImageTokenizer:
-    """Writes an image tokenizer into a folder, all of it or nothing, and loads it again."""
+    """Writes an image tokenizer into a folder and loads it again; killed on the way it leaves none that would load."""
     with atomic_files(output) as files:
         model.save_pretrained(files)
         processor.save_pretrained(files)
+        (output / "model.safetensors").unlink(missing_ok=True)  # old weights would fit the new config, or seem to
     return load_image_tokenizer(output)
 
 

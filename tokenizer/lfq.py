@@ -64,8 +64,12 @@ class LFQ(Quantizer):
             indices,
             latents.detach(),
             commitment_loss=F.mse_loss(latents, quantized),
-            codebook_loss=self.entropy_weight * entropy_term(channels_last(latents)),
+            codebook_loss=self._entropy_loss(latents) if torch.is_grad_enabled() else None,
         )
+
+    def _entropy_loss(self, latents: torch.Tensor) -> torch.Tensor:
+        """Scalar; every process must ask for it, as all learn from each other's codes."""
+        return self.entropy_weight * entropy_term(channels_last(latents))
 
     def vectors(self, indices: torch.Tensor) -> torch.Tensor:
         """(B, h, w) codes -> (B, D, h, w) float32 vectors of -1 and 1."""

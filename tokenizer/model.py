@@ -215,7 +215,12 @@ class ImageTokenizer(PreTrainedModel):
         Returns:
             (B, h, w) int64.
         """
-        return self._quantize_level(level, self._codebooks()[level], latents, context, True).indices
+        return self.quantize_level(level, latents, context).indices
+
+    @torch.no_grad()
+    def quantize_level(self, level: int, latents: torch.Tensor, context: torch.Tensor | None) -> Quantized:
+        """All of what `choose_codes` finds, from the same arguments."""
+        return self._quantize_level(level, self._codebooks()[level], latents, context, True)
 
     @torch.no_grad()
     def decode(self, codes: Sequence[torch.Tensor], num_levels: int | None = None) -> torch.Tensor:

@@ -88,9 +88,11 @@ class PerceptualLoss(nn.Module):
             raise InputError(f"the feature extractor fails on pictures of shape {shape}: {reason}") from error
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that stand for the extractor and the weights of its layers."""
+        """16 hexadecimal digits that stand for the extractor, its layers and their weights."""
         tensors = {name: value for name, value in self.extractor.state_dict().items() if torch.is_tensor(value)}
-        return fingerprint(tensors, {"kind": type(self.extractor).__name__, "weights": self.weights})[:16]
+        is_script = isinstance(self.extractor, torch.jit.ScriptModule)
+        network = str(self.extractor.inlined_graph) if is_script else repr(self.extractor)
+        return fingerprint(tensors, {"network": network, "weights": self.weights})[:16]
 
     def _features(self, pixel_values: torch.Tensor) -> list[torch.Tensor]:
         output = self.extractor(pixel_values)

@@ -29,7 +29,8 @@ class Quantized:
         indices: (B, h, w) int64 codes.
         latents: (B, D, h, w) what was quantized, detached; the codebook learns from it.
         commitment_loss: scalar, mean squared distance of latents to their (constant) code vectors, unweighted.
-        codebook_loss: scalar, what a codebook that learns by gradient adds to the loss; None for the others.
+        codebook_loss: scalar, what a codebook that learns by gradient adds to the loss; None for the others, and may
+            be None where no gradient is asked for.
         rate: what the codes cost; None where bits do not count.
     """
 

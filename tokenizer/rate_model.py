@@ -78,8 +78,9 @@ class RateModel(nn.Module):
 
     def bits(self, level: int, context: torch.Tensor | None, vectors: torch.Tensor) -> torch.Tensor:
         """(B * h * w, K) bits of each code of a level; arguments as for `LevelRate`, which get no gradient."""
-        known = None if context is None else context.detach().float()
-        logits: torch.Tensor = self.levels[level](known, vectors.detach())
+        network = cast(LevelRate, self.levels[level])
+        known = None if context is None else context.detach().to(network.bias.dtype)
+        logits: torch.Tensor = network(known, vectors.detach().to(network.bias.dtype))
         return code_bits(logits)
 
     def split(self, level: int, revival: Revival) -> None:

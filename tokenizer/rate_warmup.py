@@ -28,7 +28,8 @@ def weigh_rate(
 
     The weight grows with the square of the steps over the first `rate_warmup` of them: codes that nobody has learned to
     use yet would not be worth their bits, and never would be. While it grows dead codes are revived as ever; afterwards
-    a code that costs too many bits may fall out of use.
+    a code that costs too many bits may fall out of use. A frozen encoder chooses as it did: neither weight nor scales
+    change.
 
     Args:
         model: unwrapped.
@@ -40,11 +41,12 @@ def weigh_rate(
     if rate_model is None:
         return
     warm_steps = config.rate_warmup * config.num_steps
-    rate_model.warmth = min(1.0, (step + 1) / max(1.0, warm_steps)) ** 2
+    is_frozen = "encoder" in config.frozen_parts
+    rate_model.warmth = 1.0 if is_frozen else min(1.0, (step + 1) / max(1.0, warm_steps)) ** 2
     if step > warm_steps:
         for codebook in model.codebooks:
             cast(EMACodebook, codebook).revival_threshold = 0.0
-    if step % _STEPS_BETWEEN == 0:
+    if step % _STEPS_BETWEEN == 0 and not is_frozen:
         found = distortion_scales(model, pictures(), model.config.num_levels, seed=config.seed + step)
         measured = SIDE_BY_SIDE * torch.tensor(found, device=rate_model.scales.device)
         rate_model.scales.lerp_(measured, 1.0 if step == 0 else _SHARE_OF_NEW)

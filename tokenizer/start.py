@@ -32,7 +32,7 @@ class TrainingStart:
         config: of the model.
         processor: makes its pixels.
         found: the tokenizer to go on from; None starts anew.
-        frozen_parts: names of the parts that get no gradient: "encoder", "codebook", "decoder".
+        frozen_parts: names of the parts that get no gradient, of `FROZEN_PARTS`.
     """
 
     config: ImageTokenizerConfig

@@ -56,6 +56,7 @@ def learn_symbols(model: ImageTokenizer, dataset: PixelDataset, config: Tokenize
     encoder = model.encoder
     trained = nn.ModuleList([cast(nn.Module, encoder.image_features), encoder.to_latents[0]]).requires_grad_(True)
     _learn_to_see(model, trained, dataset, rows, kinds, config)
+    trained.zero_grad()  # no optimizer will: they would count in the norm that later gradients are clipped by
     trained.requires_grad_(False)
     _place_codes(model, dataset, rows, config.seed)
 

@@ -24,7 +24,8 @@ class LevelSurvey:
 
     Attributes:
         codes: (N, P) int64, cells in raster order.
-        errors: (N, P) float32, squared distance of each cell's latents from the code's vector, mean over D.
+        errors: (N, P) float32, squared distance of each cell's latents, as the quantizer compares them, from the code's
+            vector, mean over D.
         codebook_size: K.
     """
 
@@ -99,11 +100,11 @@ def survey_symbols(
         encoding = model.encoding(dataset.pixels(rows).to(model.device))
         for level in range(len(sizes)):
             latents = encoding.next_latents()
-            chosen = model.choose_codes(level, latents, encoding.context)
-            vectors = model.embed_codes(level, chosen)
+            found = model.quantize_level(level, latents, encoding.context)
+            chosen, vectors = found.indices, model.embed_codes(level, found.indices)
             encoding.take(vectors)
             codes[level].append(chosen.flatten(1).cpu())
-            errors[level].append((latents.float() - vectors).square().mean(1).flatten(1).cpu())
+            errors[level].append((found.latents.float() - vectors).square().mean(1).flatten(1).cpu())
         if progress:
             progress(len(rows))
     return [LevelSurvey(torch.cat(c), torch.cat(e), size) for c, e, size in zip(codes, errors, sizes, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..hub.command_line import check_options, entries, numbers, option, seed_option
@@ -111,6 +111,8 @@ class TokenizerTrainingConfig:
             raise InputError("encoder and decoder are both frozen: nothing is left to train")
         if self.symbol_steps and self.start_from:
             raise InputError("symbol_steps come before all else, but --from goes on from a trained tokenizer")
+        if self.symbol_steps and self.rate_weight:
+            raise InputError(f"symbol_steps {_SYMBOLS_BY_RATE}, got rate_weight {self.rate_weight}")
         if self.adversarial_weight:
             self._check_adversary()
         if self.mixed_precision == "fp16" and (self.optimizer == "muon" or self.adversarial_weight):
@@ -162,7 +164,8 @@ class TokenizerTrainingConfig:
         Raises:
             InputError: an option asks for another shape than `found` has.
         """
-        asked, defaults = self.model_config(), type(self)().model_config()
+        default = type(self)()
+        asked, defaults = replace(self, prefix_weights=default.prefix_weights).model_config(), default.model_config()
         for name in ("strides", "codebook_sizes", *_SHAPES):
             value = getattr(asked, name)
             if value not in (getattr(found, name), getattr(defaults, name)):
@@ -170,9 +173,17 @@ class TokenizerTrainingConfig:
         settings = found.to_dict() | {name: getattr(self, name) for name in _TRAINING_CONSTANTS}
         settings["prefix_weights"] = self._prefix_weights(found.num_levels)
         settings["rate_weight"] = self.rate_weight or found.rate_weight
-        if {"encoder", "codebook"} <= {*self.frozen_parts} and settings["rate_weight"] != found.rate_weight:
-            raise InputError("another rate_weight changes codes, but freeze names encoder and codebook")
+        self._check_frozen_rate(settings["rate_weight"], found.rate_weight)
         return ImageTokenizerConfig.from_dict(settings)
+
+    def _check_frozen_rate(self, rate_weight: float, found: float) -> None:
+        """A rate decides codes, so that it must not change those that are to stay."""
+        if "encoder" in self.frozen_parts and rate_weight and not found:
+            raise InputError("rate_weight needs a rate model that learns, but freeze names the encoder, of which it is")
+        if {"encoder", "codebook"} <= {*self.frozen_parts} and rate_weight != found:
+            raise InputError("another rate_weight changes codes, but freeze names encoder and codebook")
+        if "symbols" in self.frozen_parts and rate_weight:
+            raise InputError(f"freeze symbols {_SYMBOLS_BY_RATE}, got rate_weight {rate_weight}")
 
     def continued_processor(self, found: ImageTokenizerImageProcessorPil) -> ImageTokenizerImageProcessorPil:
         """`found`, which goes on making the pixels of a model that is trained on.
@@ -208,6 +219,9 @@ _SHAPES = (
 _TRAINING_CONSTANTS = (
     "gradient_estimator", "commitment_weight", "codebook_decay", "revival_threshold", "rate_weight",
 )  # fmt: skip
+
+
+_SYMBOLS_BY_RATE = "keeps whole-image codes as they are, where a rate chooses other ones as it learns"
 
 
 def _integer(name: str, text: str) -> int:
