@@ -73,6 +73,8 @@ def check_options(config: Any) -> None:
                 raise InputError(f"{field.name} must be {words} {limit}, got {value}")
         if limits.get("one_of") is not None and value not in limits["one_of"]:
             raise InputError(f"{field.name} must be one of {', '.join(map(str, limits['one_of']))}, got {value!r}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"{field.name} must be a finite number, got {value}")
 
 
 def entries(text: str) -> list[str]:
@@ -216,6 +218,10 @@ def new_app(description: str | None = None, group: type[TyperGroup] = TyperGroup
     )
 
 
+_INTERRUPTED = 130
+"""Exit code of a process that was told to stop from the keyboard."""
+
+
 def run_app(app: typer.Typer) -> None:
     """Runs a command line; the user's mistakes become one line on standard error and exit code 2."""
     try:
@@ -224,8 +230,10 @@ def run_app(app: typer.Typer) -> None:
         _fail(" ".join(str(error).split("\n")), 2)
     except OSError as error:  # a full disk, a name too long, no permission: nothing that a traceback would explain
         _fail(f"{error.filename}: {error.strerror}" if error.filename else " ".join(str(error).split("\n")), 2)
-    except KeyboardInterrupt:
-        _fail("interrupted; a training started again goes on from its last checkpoint", 130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # to which typer turns a KeyboardInterrupt
+            _fail("interrupted; a training started again goes on from its last checkpoint", _INTERRUPTED)
+        raise
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -78,8 +78,7 @@ def atomic_files(directory: str | os.PathLike[str]) -> Iterator[Path]:
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    temporary = directory / f".{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = _temporary_sibling(directory / "files")
     temporary.mkdir()
     try:
         yield temporary

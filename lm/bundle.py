@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedConfig, PreTrainedModel
 
 from ..hub.errors import InputError, first_line
 from ..hub.files import atomic_files, read_json_object
@@ -103,6 +103,7 @@ class Bundle:
         config, vocabulary = self.prior.config, self.vocabulary
         names = ("model_type", "num_attention_heads", "num_key_value_heads", "rms_norm_eps")
         settings = {name: getattr(config, name, None) for name in names} | {"rope_theta": rope_theta(config)}
+        settings |= _rope_scaling(config)
         segments = [(each.kind, each.start, each.count, each.level, each.first_code) for each in vocabulary.segments]
         meaning = {"order": vocabulary.order, "sizes": vocabulary.sizes, "segments": segments}
         prints = [vocabulary.codes_fingerprint, vocabulary.decoder_fingerprint]
@@ -219,6 +220,12 @@ class Bundle:
             )
 
 
+def _rope_scaling(config: PreTrainedConfig) -> dict[str, Any]:
+    """How rotary positions are stretched; nothing where they are not, as in bundles from before this was looked at."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    return {} if rope.get("rope_type", "default") == "default" else {"rope_parameters": rope}
+
+
 def bundle_files(directory: Path) -> list[str]:
     """Paths, inside a bundle's folder, of the files that it needs, there or not, and of optional ones that are there.
 
@@ -270,4 +277,9 @@ def _load_prior(directory: Path, name: str) -> PreTrainedModel:
         raise InputError(f"the prior in {name} cannot be loaded: {first_line(error)}") from error
     if report["missing_keys"]:  # transformers only warns, and draws them at random
         raise InputError(f"the prior in {name} lacks weights, such as {min(report['missing_keys'])}")
+    if report["unexpected_keys"]:
+        raise InputError(
+            f"the prior in {name} has weights that its config.json has no use for, such as "
+            f"{min(report['unexpected_keys'])}"
+        )
     return prior.eval()

@@ -100,7 +100,7 @@ def _truncate(probabilities: torch.Tensor, sampling: SamplingConfig) -> torch.Te
     ordered, columns = probabilities.sort(dim=-1, descending=True, stable=True)
     keep = torch.ones_like(ordered, dtype=torch.bool)
     if sampling.top_k:
-        keep[:, sampling.top_k :] = False
+        keep[:, int(sampling.top_k) :] = False
     if sampling.top_p < 1:
         keep &= F.pad(ordered.cumsum(-1)[:, :-1], (1, 0)) < sampling.top_p  # the share of all that come before
     return probabilities * torch.zeros_like(keep).scatter(1, columns, keep)

@@ -92,6 +92,11 @@ def _checked_rows(model: PreTrainedModel) -> int:
     known = MODEL_FOR_CAUSAL_LM_MAPPING.get(type(model.config), ())
     if type(model) not in (known if isinstance(known, list | tuple) else (known,)):
         raise InputError(f"{type(model).__name__} is no causal language model that AutoModelForCausalLM can load")
+    if not isinstance(getattr(model.config, "max_position_embeddings", None), int):
+        raise InputError(
+            f"{type(model).__name__} does not say how long its context is (max_position_embeddings), by which prompts "
+            "and pictures are checked"
+        )
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     sizes = [getattr(embeddings, "num_embeddings", None), getattr(head, "out_features", None)]
     sizes.append(getattr(model.config, "vocab_size", None))

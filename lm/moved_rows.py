@@ -17,6 +17,9 @@ from transformers import PreTrainedModel
 
 from ..hub.errors import InputError
 
+INPUT_ROWS, OUTPUT_ROWS = "embed_tokens", "lm_head"
+"""What rows are called, whatever the prior calls its layers; those of tied embeddings count as input."""
+
 
 class MovedRows(nn.Module):
     """A causal LM of which only the rows of some ids can learn: their embeddings, output rows and output biases.
@@ -29,7 +32,7 @@ class MovedRows(nn.Module):
         InputError: no ids, one twice, or one that the prior lacks.
 
     Attributes:
-        rows: the parameters: (number of ids, width), or (number of ids,) of a bias, by the name of their layer.
+        rows: the parameters: (number of ids, width), or (number of ids,) of a bias, by what they do.
     """
 
     def __init__(self, prior: PreTrainedModel, ids: Sequence[int]):
@@ -71,12 +74,12 @@ def table_names(prior: PreTrainedModel) -> set[str]:
 
 
 def _tables(prior: PreTrainedModel) -> dict[str, str]:
-    """Names of these parameters by the name of their layer, which tells `build_optimizers` which of them decay."""
-    layers: list[Any] = [prior.get_input_embeddings(), prior.get_output_embeddings()]
-    wanted = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    """Names of these parameters by what they do, which tells `build_optimizers` which of them decay."""
+    layers: dict[str, Any] = {OUTPUT_ROWS: prior.get_output_embeddings(), INPUT_ROWS: prior.get_input_embeddings()}
+    wanted = {id(parameter): role for role, layer in layers.items() for parameter in layer.parameters()}
     found: dict[str, str] = {}
     for name, parameter in prior.named_parameters():
-        if id(parameter) in wanted:
-            *_, layer, kind = name.split(".")
-            found[layer if kind == "weight" else f"{layer}_{kind}"] = name
+        if role := wanted.get(id(parameter)):
+            kind = name.rsplit(".", 1)[-1]
+            found[role if kind == "weight" else f"{role}_{kind}"] = name
     return found

@@ -24,7 +24,7 @@ from ..hub.files import read_json
 from ..hub.provenance import Provenance, public_settings
 from ..tokenizer.accelerators import finish, start_accelerator
 from ..tokenizer.batches import derived_generator, process_slice
-from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
+from ..tokenizer.checkpoints import MetricsLog, TrainingFolder, check_finite
 from ..tokenizer.codes_manifest import library_versions
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.schedule import set_learning_rate, warmup_stable_decay
@@ -210,6 +210,7 @@ class _Trainer:
     def _finish(self) -> None:
         prior = self.start.trained_prior(self.accelerator, self.model)
         if self.accelerator.is_main_process:
+            check_finite(prior.state_dict())
             bundle = replace(self.start.bundle(prior), static_chances=self._static_chances())
             if self.before_saving is not None:
                 self.before_saving(bundle)

@@ -106,6 +106,9 @@ class PriorTrainingConfig:
         tracker_names(self.trackers)
         if self.lora_rank and not self.from_bundle:
             raise InputError("lora_rank adapts a prior that is trained already; give one with --from")
+        if self.mixed_precision == "fp16" and self.optimizer == "muon":
+            # Its gradient scaler is updated by the first optimizer's step, and would unscale the second one wrongly.
+            raise InputError('mixed_precision "fp16" works with one optimizer; take "bf16", or the optimizer adamw')
         if self.holdout_share == 1:
             raise InputError("holdout_share must be below 1: something must be left to train on")
         if self.holdout_share and self.eval_split:
@@ -118,8 +121,3 @@ class PriorTrainingConfig:
     def settings(self) -> dict[str, Any]:
         """What a resumed run must agree on."""
         return {"stage": "prior"} | {key: value for key, value in asdict(self).items() if key not in _REPORTING}
-
-    @property
-    def is_scored(self) -> bool:
-        """Whether the training scores rows that it does not learn."""
-        return bool(self.holdout_share or self.eval_split)

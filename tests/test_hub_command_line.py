@@ -135,8 +135,12 @@ def test_other_ends(error, code, monkeypatch, capsys):
     with pytest.raises(SystemExit) as exit_:
         run_app(application)
     assert exit_.value.code == code
-    if code == 2:
-        assert capsys.readouterr().err in ("error: a [b] c\n", "error: a.png: No space left\n")
+    expected = {
+        KeyboardInterrupt: "interrupted; a training started again goes on from its last checkpoint",
+        InputError: "a [b] c",
+        OSError: "a.png: No space left",
+    }
+    assert capsys.readouterr().err.strip() == f"error: {expected[type(error)]}"
 
 
 def test_figures_are_spelled_for_people(capsys):

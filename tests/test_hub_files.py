@@ -77,6 +77,14 @@ def test_files_appear_together_and_others_stay(tmp_path):
     assert (tmp_path / "old.txt").read_text() == "newer" and (tmp_path / "deep" / "new.txt").read_text() == "new"
 
 
+def test_two_machines_whose_processes_have_one_number_do_not_disturb_each_other(tmp_path):
+    with atomic_files(tmp_path) as first:
+        (first / "one.txt").write_text("1")
+        with atomic_files(tmp_path) as second:
+            (second / "two.txt").write_text("2")
+    assert names(tmp_path) == ["one.txt", "two.txt"]
+
+
 def test_an_error_changes_nothing(tmp_path):
     (tmp_path / "old.txt").write_text("old")
     with pytest.raises(ZeroDivisionError), atomic_files(tmp_path) as folder:

@@ -177,6 +177,21 @@ def test_missing_weights_are_not_made_up(folder: Path):
     assert "lacks weights, such as model.layers.1.mlp.up_proj.weight" in refusal(folder)
 
 
+def test_weights_that_the_config_has_no_use_for_are_refused(folder: Path):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"num_hidden_layers": config["num_hidden_layers"] - 1, "layer_types": config["layer_types"][:-1]}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert "has weights that its config.json has no use for, such as model.layers.1." in refusal(folder)
+
+
+def test_stretched_positions_are_another_bundle(folder: Path):
+    plain = Bundle.from_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"] |= {"rope_type": "linear", "factor": 8.0}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert Bundle.from_pretrained(folder).fingerprint != plain.fingerprint
+
+
 def test_another_image_tokenizer_is_refused(folder: Path):
     shutil.rmtree(folder / "image_tokenizer")
     shutil.copytree(tokenizer_folder(1), folder / "image_tokenizer")

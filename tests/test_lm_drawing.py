@@ -90,6 +90,12 @@ def test_truncation_against_plain_counting(top_k: int, top_p: float):
         assert torch.equal(drawn, expected)
 
 
+def test_a_whole_number_may_be_a_float():
+    scores, uniform = torch.arange(6.0)[None], torch.tensor([0.5])
+    drawn = [draw(scores, uniform, SamplingConfig(top_k=k)) for k in (2, 2.0)]  # pyright: ignore[reportArgumentType]
+    assert torch.equal(*drawn)
+
+
 def test_guidance_moves_away_from_the_unconditional():
     conditional, base = torch.tensor([[1.0, -torch.inf, 3.0]]), torch.tensor([[0.0, -torch.inf, 1.0]])
     assert guide(conditional, base, 1.0).tolist() == conditional.tolist()

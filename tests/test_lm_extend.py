@@ -20,6 +20,8 @@ from torch import nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    BloomConfig,
+    BloomForCausalLM,
     GenerationConfig,
     LogitsProcessorList,
     PreTrainedModel,
@@ -327,6 +329,11 @@ def test_an_output_layer_of_another_size_is_refused():
     model = language_model("llama")
     model.config.vocab_size -= 1
     assert "expected one number" in refusal(model, TOKENIZERS["llama2"]())
+
+
+def test_a_model_without_a_context_is_refused():
+    bloom = BloomForCausalLM(BloomConfig(vocab_size=300, hidden_size=16, n_layer=1, n_head=2))
+    assert "BloomForCausalLM does not say how long its context is" in refusal(bloom, TOKENIZERS["unigram"]())
 
 
 def test_nothing_is_extended_twice(tmp_path):

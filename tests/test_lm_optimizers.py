@@ -2,8 +2,16 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
+from pictogram.lm.moved_rows import MovedRows
 from pictogram.lm.optimizers import OPTIMIZERS, build_optimizers
 
 
@@ -51,6 +59,17 @@ def test_frozen_parameters_are_left_out():
     assert groups(model, "muon") == {"model.layers.0.self_attn.q_proj.weight": ("Muon", 0.3)}
 
 
-def test_positions_of_gpt_do_not_decay():
-    found = groups(GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=16, n_layer=1, n_head=2, n_positions=8)), "adamw")
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_embeddings_never_decay_whatever_they_are_called(name: str):
+    found = groups(GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=16, n_layer=1, n_head=2, n_positions=8)), name)
     assert found["transformer.wpe.weight"] == found["transformer.wte.weight"] == ("AdamW", 0.0)
+    shape: dict[str, Any] = dict(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    found = groups(GPTNeoXForCausalLM(GPTNeoXConfig(intermediate_size=16, **shape)), name)
+    assert found["gpt_neox.embed_in.weight"] == ("AdamW", 0.0)
+    assert found["lm_head.weight"] == ("AdamW", 0.3)
+
+
+def test_rows_of_embeddings_that_learn_alone_do_not_decay_either():
+    shape: dict[str, Any] = dict(vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2)
+    model = MovedRows(GPTNeoXForCausalLM(GPTNeoXConfig(intermediate_size=16, **shape)), [3, 4])
+    assert groups(model, "adamw") == {"rows.embed_tokens": ("AdamW", 0.0), "rows.lm_head": ("AdamW", 0.3)}

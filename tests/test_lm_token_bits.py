@@ -157,6 +157,7 @@ def test_models_that_change_their_logits_are_refused():
         size = grammar().vocabulary.vocab_size
         return Gemma2ForCausalLM(Gemma2Config(vocab_size=size, final_logit_softcapping=cap, **shape)).eval()
 
-    with pytest.raises(InputError, match="Gemma2ForCausalLM changes its logits after the output layer"):
-        TokenScorer(gemma(30.0), grammar())
+    for dtype in (torch.float32, torch.bfloat16):
+        with pytest.raises(InputError, match="Gemma2ForCausalLM changes its logits after the output layer"):
+            TokenScorer(gemma(30.0).to(dtype), grammar())  # pyright: ignore[reportArgumentType]
     check(gemma(None), grammar())

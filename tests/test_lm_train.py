@@ -416,7 +416,9 @@ def test_a_precision_that_this_machine_lacks_is_refused(tmp_path):
     if torch.cuda.is_available():
         pytest.skip("fp16 works here")
     with pytest.raises(InputError, match="mixed_precision 'fp16' cannot be used here"):
-        train_prior(config(tmp_path / "bundle", mixed_precision="fp16"))
+        train_prior(config(tmp_path / "bundle", mixed_precision="fp16", optimizer="adamw"))
+    with pytest.raises(InputError, match='mixed_precision "fp16" works with one optimizer'):
+        config(tmp_path / "bundle", mixed_precision="fp16")
 
 
 def test_a_batch_that_the_processes_cannot_share_is_refused():

@@ -59,6 +59,15 @@ def write_pictures(folder: Path, sizes: Mapping[str, tuple[int, int] | None]) ->
     return load_image_source(str(folder))
 
 
+def damage_page(shard: Path) -> None:
+    """Changes bytes where the first level's codes begin; the footer stays whole."""
+    column = pyarrow.parquet.read_metadata(shard).row_group(0).column(2)
+    start = column.dictionary_page_offset or column.data_page_offset
+    content = bytearray(shard.read_bytes())
+    content[start : start + 10] = bytes(255 - byte for byte in content[start : start + 10])
+    shard.write_bytes(content)
+
+
 def digests(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
@@ -221,6 +230,16 @@ def test_finished_shards_are_not_made_again_and_damaged_ones_are(tokenizer, proc
     write_codes(emoji(), tokenizer, processor, tmp_path, rows_per_shard=4)
     assert digests(tmp_path) == before
     assert first.stat().st_mtime_ns == times
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_shards_with_a_damaged_page_are_named(streaming, tokenizer, processor, tmp_path):
+    write_codes(emoji(), tokenizer, processor, tmp_path, rows_per_shard=4)
+    damage_page(tmp_path / "data" / "train-00001-of-00003.parquet")
+    with pytest.raises(InputError, match=r"train-00001-of-00003\.parquet of .* is damaged: ") as raised:
+        codes = load_codes(tmp_path, streaming=streaming)
+        list(codes.batches(4))
+    assert "\n" not in str(raised.value)
 
 
 # Folders that do not belong together

@@ -5,22 +5,25 @@ import os
 import random
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset, Features, Image
 from test_tokenizer_tar_source import write_tar
 from tiny_chain import image_tokenizer, processor
 from tiny_pictures import png, write_files
 
 from pictogram.hub.errors import InputError
+from pictogram.tokenizer.claims import Worker
 from pictogram.tokenizer.codes_check import check_codes
 from pictogram.tokenizer.codes_dataset import load_codes
-from pictogram.tokenizer.codes_job import CodesJob, new_job
-from pictogram.tokenizer.codes_manifest import CodesManifest
+from pictogram.tokenizer.codes_job import CodesJob, _one_at_a_time, new_job
+from pictogram.tokenizer.codes_manifest import CodesManifest, SplitManifest
 from pictogram.tokenizer.codes_sources import open_codes_source
 from pictogram.tokenizer.codes_writer import make_shards, run_job, write_codes
-from pictogram.tokenizer.images import Progress
+from pictogram.tokenizer.images import ImageSource, Progress
 from pictogram.tokenizer.input_shards import CodesSource
 from pictogram.tokenizer.views import ViewSettings
 
@@ -137,6 +140,62 @@ def test_other_views_do_not_mix(pictures, tmp_path):
         job(source, tmp_path, views=ViewSettings(flip=True, num_crops=1))
     with pytest.raises(InputError, match="views"):
         job(source, tmp_path, views=ViewSettings())
+
+
+def test_other_pictures_under_the_same_keys_do_not_mix(tmp_path):
+    """A run that was killed is not gone on with by another file of as many rows."""
+    for name, first in (("one", 0), ("other", 16)):
+        images = [{"bytes": png(first + row), "path": None} for row in range(16)]
+        Dataset.from_dict({"image": images}, Features({"image": Image()})).to_parquet(tmp_path / f"{name}.parquet")
+    one, other = (open_codes_source(str(tmp_path / f"{name}.parquet")) for name in ("one", "other"))
+    job(one, tmp_path / "codes").encode_shard(0)
+    with pytest.raises(InputError, match=r"pictures_sha256 \w+\.\.\., this run has \w+\.\.\.; choose another output"):
+        job(other, tmp_path / "codes")
+    made(job(one, tmp_path / "codes"), 0)
+    with pytest.raises(InputError, match="pictures_sha256"):
+        job(other, tmp_path / "codes")
+
+
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_codes_of_versions_that_did_not_look_at_pictures(is_finished, pictures, tmp_path, monkeypatch):
+    source = open_codes_source(str(pictures))
+    identity = source.identity()
+    with monkeypatch.context() as earlier:
+        kept = {name: value for name, value in identity.items() if name != "pictures_sha256"}
+        earlier.setattr(ImageSource, "identity", lambda self: kept)
+        begun = job(source, tmp_path)
+        made(begun, 0) if is_finished else begun.encode_shard(0)
+    with pytest.raises(InputError, match=r"earlier version.*; delete data/train-\* to make the split again, or choose"):
+        job(source, tmp_path)
+    if is_finished:
+        assert len(load_codes(tmp_path)) == made(job(source, tmp_path, split="test"), 0).splits["train"].rows
+
+
+def test_splits_that_end_at_the_same_time_are_both_listed(pictures, tmp_path, monkeypatch):
+    source = open_codes_source(str(pictures))
+    jobs = [job(source, tmp_path, split=split, rows_per_shard=60) for split in ("train", "test")]
+    for each in jobs:
+        make_shards(each, Worker(tmp_path, each.split), 0)
+    inner = CodesJob._summary
+
+    def summary(self: CodesJob) -> SplitManifest:
+        if self is jobs[0]:
+            jobs[1].finish()  # another process, meanwhile
+        return inner(self)
+
+    monkeypatch.setattr(CodesJob, "_summary", summary)
+    assert set(jobs[0].finish().splits) == set(CodesManifest.load(tmp_path).splits) == {"train", "test"}
+
+
+def test_manifests_are_written_one_at_a_time(pictures, tmp_path):
+    begun = job(open_codes_source(str(pictures)), tmp_path, rows_per_shard=60)
+    make_shards(begun, Worker(tmp_path, "train"), 0)
+    with ThreadPoolExecutor(1) as threads:
+        with _one_at_a_time(tmp_path):
+            ending = threads.submit(begun.finish)
+            time.sleep(0.5)
+            assert not ending.done()
+        assert ending.result() == CodesManifest.load(tmp_path)
 
 
 def test_captions_in_files_beside_the_pictures(tmp_path):

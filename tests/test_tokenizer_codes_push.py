@@ -377,14 +377,28 @@ def test_the_manifest_s_own_tokenizer_draws_the_examples(sent, tmp_path):
 
 def test_names_on_the_hub_stay_in_the_manifest(sent, tmp_path):
     folder = Path(shutil.copytree(codes_folder(), tmp_path / "codes"))
-    edit(folder, tokenizer_id="owner/tokenizer")
+    edit(folder, tokenizer_id="owner/tokenizer", tokenizer_revision="0" * 40)
     push(folder)
     assert json.loads(sent[MANIFEST_NAME])["tokenizer_id"] == "owner/tokenizer"
-    edit(folder, tokenizer_id="/home/me/tokenizer")
+    edit(folder, tokenizer_id="/home/me/tokenizer", tokenizer_revision=None)
     push(folder, load_image_tokenizer(tokenizer_folder()))
     assert json.loads(sent[MANIFEST_NAME])["tokenizer_id"] is None
     assert "examples.png" in sent
     assert find_codes(folder).manifest.tokenizer_id == "/home/me/tokenizer", "the folder stays as it is"
+
+
+def test_paths_that_look_like_names_stay_here(sent, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(codes_folder(), tmp_path / "codes"))
+    edit(folder, tokenizer_id="runs/tokenizer")
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(codes_push, "load_image_tokenizer", lambda *args, **options: pytest.fail("the Hub was asked"))
+        push(folder)
+    assert json.loads(sent[MANIFEST_NAME])["tokenizer_id"] is None
+    shutil.copytree(tokenizer_folder(), tmp_path / "runs" / "tokenizer")
+    monkeypatch.chdir(tmp_path)
+    push(folder)
+    assert json.loads(sent[MANIFEST_NAME])["tokenizer_id"] is None
+    assert "examples.png" in sent
 
 
 def test_a_card_made_by_hand_wins(sent, tmp_path):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_tokenizer_codes_dataset import damage_page
 from tiny_chain import codes_folder
 
 from pictogram.hub.errors import InputError
@@ -63,6 +64,10 @@ def test_rows_that_are_not_there_and_shards_that_are_damaged(tmp_path):
     first = sorted((folder / "data").iterdir())[0]
     first.write_bytes(first.read_bytes()[:-40])
     with pytest.raises(InputError, match="damaged"):
+        shards(folder).codes([0])
+    shutil.copy(sorted((codes_folder() / "data").iterdir())[0], first)
+    damage_page(first)
+    with pytest.raises(InputError, match=r"train-00000-of-00002\.parquet of .* is damaged: "):
         shards(folder).codes([0])
     first.unlink()
     with pytest.raises(InputError, match="is missing"):

@@ -19,6 +19,26 @@ def test_each_kind_of_source(tmp_path):
         open_codes_source("./nowhere.tar")
 
 
+@pytest.mark.parametrize(("name", "what"), [("a.png", "1 pictures"), ("a.parquet", "1 parquet files")])
+def test_archives_beside_something_else(name, what, tmp_path):
+    write_files(tmp_path, {name: png()})
+    write_tar(tmp_path / "backup.tar", {"b.png": png()})
+    with pytest.raises(InputError, match=f"holds {what} and 1 archives; name a folder of either"):
+        open_codes_source(str(tmp_path))
+
+
+def test_archives_beside_their_description(tmp_path):
+    write_files(tmp_path, {"README.md": "", "metadata.parquet": b"", ".preview.png": png()})
+    write_tar(tmp_path / "x.tar", {"b.png": png()})
+    assert isinstance(open_codes_source(str(tmp_path)), TarSource)
+
+
+def test_the_embedded_pictures_are_no_stream(monkeypatch):
+    monkeypatch.setattr("pictogram.tokenizer.sources.load_dataset", lambda *args, **kwargs: pytest.fail("network"))
+    with pytest.raises(InputError, match="embedded pictures come with the package, leave out streaming"):
+        open_codes_source("embedded", streaming=True)
+
+
 def test_what_a_source_is_known_by(tmp_path):
     path = write_tar(tmp_path / "x.tar", {"a.png": png()})
     (name, size) = open_codes_source(str(path)).identity()["archives"][0]

@@ -20,6 +20,13 @@ def test_the_caption_s_column():
     assert find_caption_column(Features({"n": Value("int64")}), "x", None) is None
 
 
+def test_lists_of_lists_are_no_captions():
+    features = Features({"caption": List(List(Value("string"))), "name": Value("string")})
+    assert find_caption_column(features, "x", None) == "name"
+    with pytest.raises(InputError, match="captions must be text, lists of text or class labels; 'caption' holds"):
+        find_caption_column(features, "x", "caption")
+
+
 def test_values_of_caption_columns():
     assert captions_of(["a", None], List(Value("string"))) == ["a", ""]
     assert captions_of([], List(Value("string"))) == [""]

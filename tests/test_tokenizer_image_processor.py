@@ -222,6 +222,14 @@ def test_content_boxes_without_padding():
     assert ImageTokenizerImageProcessorPil(do_resize=False).content_box(28, 100) == Box(0, 0, 28, 100)
 
 
+def test_rounding_never_leads_out_of_the_picture():
+    sizes = [(side, side, target) for side in (29, 58, 116, 123, 225, 239) for target in (28, 56, 112, 224)]
+    for width, height, target in [*sizes, (500, 333, 300), (333, 500, 300), (6000, 4000, 30)]:
+        processor = ImageTokenizerImageProcessorPil(size={"height": target, "width": target})
+        image = Image.new("RGB", (width, height), (1, 2, 3))
+        assert np.array_equal(as_array(pixels(processor, image)), np.full((target, target, 3), (1, 2, 3)))
+
+
 def test_padding_needs_a_size():
     with pytest.raises(InputError, match="do_pad=True pads to `size`, but do_resize=False keeps native sizes"):
         pixels(ImageTokenizerImageProcessorPil(do_pad=True, do_resize=False), random_image(8, 8))

@@ -9,8 +9,10 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from tiny_pictures import damaged_folder, picture, png, write_files
 
 from pictogram.hub.errors import InputError
+from pictogram.tokenizer.codes_sources import open_codes_source
 from pictogram.tokenizer.decoding import UnreadableImage
 from pictogram.tokenizer.images import Failure, find_unreadable, load_image_source
+from pictogram.tokenizer.input_shards import InputRow
 
 
 def write_parquet(path: Path, columns: dict[str, list], features: Features | None = None) -> str:
@@ -77,6 +79,18 @@ def test_pictures_that_the_metadata_does_not_name_are_kept_without_caption(tmp_p
     assert all(source.read(named[f"{i}.png"]).tobytes() == picture(i).tobytes() for i in range(3))
 
 
+def test_metadata_that_names_no_file(tmp_path):
+    lines = [{"file_name": "0.png", "n": 1}, {"file_name": None, "n": 2}, {"file_name": "1.png", "n": 3}]
+    files = {f"{i}.png": png(i) for i in range(2)} | {"0.txt": "zero"}
+    write_files(tmp_path, files | {"metadata.jsonl": "\n".join(map(json.dumps, lines))})
+    source = load_image_source(str(tmp_path))
+    assert source.keys == ("0.png", "row-000001", "1.png")
+    assert all_captions(source) == [["zero"], [""], [""]]
+    assert [failure.reason for failure in find_unreadable(source)] == ["no picture in this row"]
+    rows = [row for shard in source.input_shards(2) for row in shard.rows()]
+    assert [row.key for row in rows] == list(source.keys)
+
+
 def test_metadata_csv(tmp_path):
     write_files(tmp_path, {"x/a.png": png(), "metadata.csv": 'file_name,caption\nx/a.png,"a, b"\n'})
     source = load_image_source(str(tmp_path))
@@ -127,6 +141,19 @@ def test_one_of_several_test_sets_goes_by_its_own_name(tmp_path):
     assert len(captions[None]) == 3
     with pytest.raises(InputError, match=r"it has: test, test_composition, test_unseen, train$"):
         load_image_source(str(tmp_path), "nonsense")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_other_media_are_not_decoded(streaming, tmp_path):
+    features = Features({"image": datasets.Image(), "mask": datasets.Image(), "masks": List(datasets.Image())})
+    damaged = {"bytes": b"damaged", "path": None}
+    rows = {"image": [{"bytes": png(), "path": None}] * 3, "mask": [damaged] * 3, "masks": [[damaged]] * 3}
+    Dataset.from_dict(rows | {"n": [0, 1, 2]}, Features({**features, "n": Value("int64")})).to_parquet(
+        tmp_path / "x.parquet"
+    )
+    source = open_codes_source(str(tmp_path / "x.parquet"), streaming=streaming)
+    (shard,) = source.input_shards(4096)
+    assert [row.values["n"] for row in shard.rows() if isinstance(row, InputRow)] == [0, 1, 2]
 
 
 def test_parquet_of_another_tool(tmp_path):
@@ -197,6 +224,16 @@ def test_name_of_no_dataset_is_one_line(monkeypatch):
         load_image_source("nobody/nothing")
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_datasets_of_scripts_are_one_line(streaming, monkeypatch):
+    def refused(*args, **options):
+        raise RuntimeError("Dataset scripts are no longer supported, but found x.py")
+
+    monkeypatch.setattr("pictogram.tokenizer.sources.load_dataset", refused)
+    with pytest.raises(InputError, match=r"^owner/old .*: Dataset scripts are no longer supported, but found x\.py$"):
+        open_codes_source("owner/old", streaming=streaming)
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -256,6 +293,10 @@ def test_not_one_readable_picture(tmp_path):
         find_unreadable(load_image_source(str(tmp_path)))
 
 
+def test_no_pictures_no_failures():
+    assert find_unreadable(load_image_source("embedded").select([])) == []
+
+
 def test_file_that_vanished(tmp_path):
     source = load_image_source(str(write_files(tmp_path, {"a.png": png()})))
     (tmp_path / "a.png").unlink()
@@ -264,6 +305,25 @@ def test_file_that_vanished(tmp_path):
 
 
 # Rows
+
+
+def test_a_source_is_known_by_its_pictures(tmp_path):
+    files = {f"{index:03d}.png": png(index) for index in range(130)}
+    source = load_image_source(str(write_files(tmp_path / "a", files)))
+    elsewhere = load_image_source(str(write_files(tmp_path / "b", files)))
+    changed = load_image_source(str(write_files(tmp_path / "c", files | {"000.png": png(999)})))
+    assert source.identity() == elsewhere.identity() != changed.identity()
+    assert changed.identity()["keys_sha256"] == source.identity()["keys_sha256"]
+
+
+def test_what_has_no_picture_is_known_too(tmp_path):
+    table = Dataset.from_dict({"image": [None]}, Features({"image": datasets.Image()}))
+    table.to_parquet(tmp_path / "x.parquet")
+    gone = load_image_source(str(write_files(tmp_path / "gone", {"a.png": png()})))
+    (tmp_path / "gone" / "a.png").unlink()
+    for source in (load_image_source(str(tmp_path / "x.parquet")), gone):
+        assert len(source.identity()["pictures_sha256"]) == 64
+    assert len(load_image_source("embedded").select([]).identity()["pictures_sha256"]) == 64
 
 
 def test_keys_stay_when_rows_are_left_out():

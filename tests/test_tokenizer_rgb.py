@@ -71,6 +71,14 @@ def test_transparent_key_colour(image, key):
     assert corners(to_rgb(reopened(image, "PNG", transparency=key))) == (GREY, WHITE)
 
 
+@pytest.mark.parametrize("clear", [0, 25700, 25701])
+def test_transparent_key_value_of_16_bit_grey(clear):
+    image = reopened(Image.fromarray(np.array([[0, 25700, 65535]], dtype=np.uint16)), "PNG", transparency=clear)
+    assert image.info["transparency"] == clear
+    shown = [RED if value == clear else (grey,) * 3 for value, grey in ((0, 0), (25700, 100), (65535, 255))]
+    assert np.asarray(to_rgb(image, background=RED))[0].tolist() == [list(colour) for colour in shown]
+
+
 @pytest.mark.parametrize("mode", ["I;16", "I;16B", "I;16L", "I"])
 def test_16_bit_grey_is_scaled_not_clipped(mode):
     values = np.array([[0, 257 * 100, 65535]], dtype=np.int32 if mode == "I" else np.uint16)

@@ -2,6 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from datasets import Dataset, Features, Image, Value
 from tiny_chain import image_tokenizer, processor
 from tiny_pictures import png, write_files
 
@@ -39,6 +40,19 @@ def test_pictures_of_several_sizes_share_a_batch(source):
         alone = image_tokenizer().encode(prepare(source.read(index), return_tensors="pt")["pixel_values"])
         for level, codes in enumerate(alone):
             assert np.array_equal(encoded.table[f"codes_{level}"][row].as_py(), codes.flatten().numpy())
+
+
+@pytest.mark.parametrize("names", [("key", "source_key"), ("source_key", "key")])
+def test_no_column_takes_the_name_of_another(names, tmp_path):
+    columns = {"image": [{"bytes": png(), "path": None}], **{name: [f"of {name}"] for name in names}}
+    Dataset.from_dict(columns, Features({"image": Image(), **dict.fromkeys(names, Value("string"))})).to_parquet(
+        tmp_path / "x.parquet"
+    )
+    opened = open_codes_source(str(tmp_path / "x.parquet"))
+    table = encoder(opened).encode(opened.input_shards(1)[0]).table
+    assert table is not None
+    (row,) = table.to_pylist()
+    assert (row["key"], row["source_key"], row["source_source_key"]) == ("row-000000", "of source_key", "of key")
 
 
 def test_progress_counts_source_rows_failures_included(source):

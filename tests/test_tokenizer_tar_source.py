@@ -60,12 +60,20 @@ def test_samples_with_captions_classes_and_descriptions(tmp_path):
         ({"a.png": b"1", "a.jpg": b"2"}, "got 2 among .jpg, .png"),
         ({"a.png": b"1", "a.txt": "Müller".encode("latin-1")}, "not UTF-8"),
         ({"a.png": b"1", "a.json": b"{"}, "not valid JSON"),
-        ({"a.png": b"1", "a.cls": b"cat"}, "must be a whole number, got b'cat'"),
+        ({"a.png": b"1", "a.json": b'{"caption": "\\ud800"}'}, "not UTF-8"),
+        ({"a.png": b"1", "a.json": b'{"text": ["a", "\\ud800"]}'}, "not UTF-8"),
+        ({"a.png": b"1", "a.json": b"[" * 100_000}, "nested too deeply"),
+        ({"a.png": b"1", "a.cls": b"cat"}, "must be a whole number of 64 bits, got b'cat'"),
+        ({"a.png": b"1", "a.cls": b"9" * 20}, f"must be a whole number of 64 bits, got b'{'9' * 20}'"),
+        ({"a.png": b"1", "a.PNG": b"2"}, "expected one file of each kind in the sample, got 2 of .png"),
+        ({"a\udcff.png": b"1"}, "its name is not UTF-8"),
+        ({"a.p\udcffng": b"1"}, "its name is not UTF-8"),
     ],
 )
 def test_samples_that_are_left_out(files, reason, tmp_path):
     bad, good = rows(open_codes_source(str(write_tar(tmp_path / "a.tar", files | {"b.png": png()}))))
     assert isinstance(bad, LostRow) and reason in bad.reason
+    assert f"{bad.key} {bad.reason}".encode(), "both go into files"
     assert isinstance(good, InputRow) and good.key == "a.tar/b"
 
 
@@ -87,6 +95,38 @@ def test_an_archive_cut_short_keeps_what_came_before(mode, tmp_path):
     assert 1 <= len(found) - 1 < 5 and all(isinstance(row, InputRow) for row in found[:-1])
     assert isinstance(found[-1], LostRow)
     assert found[-1].key == "a.tar" and f"damaged after {len(found) - 1} samples" in found[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("damage", "samples"),
+    [
+        (lambda content, header: content[: header + 300], 2),
+        (lambda content, header: content[:header], 2),
+        (lambda content, header: content[: header + 100] + b"X" + content[header + 101 :], 2),
+        (lambda content, header: b"", 0),
+    ],
+    ids=["header cut", "no end", "header changed", "empty"],
+)
+def test_an_archive_whose_headers_are_damaged_says_so(damage, samples, tmp_path):
+    path = write_tar(tmp_path / "a.tar", {f"{index}.png": png(index) for index in range(5)})
+    with tarfile.open(path) as archive:
+        header = archive.getmembers()[3].offset  # the third sample may lack files: nothing tells that it is whole
+    path.write_bytes(damage(path.read_bytes(), header))
+    *whole, lost = rows(open_codes_source(str(path)))
+    assert [row.key for row in whole] == [f"a.tar/{index}" for index in range(samples)]
+    assert isinstance(lost, LostRow)
+    assert lost.key == "a.tar" and f"damaged after {samples} samples" in lost.reason
+
+
+def test_a_name_that_comes_twice_in_a_row(tmp_path):
+    path = write_tar(tmp_path / "a.tar", {"a.png": png(1), "b.png": png(2)})
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo("b.png")
+        member.size = len(png(3))
+        archive.addfile(member, io.BytesIO(png(3)))
+    first, twice = rows(open_codes_source(str(path)))
+    assert isinstance(first, InputRow)
+    assert twice == LostRow("a.tar/b", "expected one file of each kind in the sample, got 2 of .png")
 
 
 def test_splits_of_a_folder_of_archives(tmp_path):

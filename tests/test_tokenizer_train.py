@@ -245,10 +245,9 @@ def test_a_tokenizer_learns_to_spare_bits_later(finished, image_folder, tmp_path
     train_tokenizer(tiny(image_folder, tmp_path / "again", start_from=str(tmp_path / "later")))
     again = load_image_tokenizer(tmp_path / "again").model
     assert isinstance(again, ImageTokenizer) and again.config.rate_weight == 300
+    frozen = {"start_from": str(tmp_path / "later"), "freeze": "encoder,codebook"}
     with pytest.raises(InputError, match="another rate_weight changes codes"):
-        train_tokenizer(
-            tiny(image_folder, tmp_path / "no", start_from=str(finished), freeze="encoder,codebook", **RATED)
-        )
+        train_tokenizer(tiny(image_folder, tmp_path / "no", **frozen, rate_weight=200.0))
 
 
 @pytest.mark.parametrize(
@@ -329,6 +328,11 @@ def test_other_settings_are_refused_and_reporting_may_change(finished, image_fol
     next(fewer.glob("*.png")).unlink()
     with pytest.raises(InputError, match=r"data .*, num_images 24 -> 23, pictures .*, seed 0 -> 1"):
         train_tokenizer(tiny(fewer, finished, seed=1))
+    others = tmp_path / "others"
+    shutil.copytree(image_folder, others)
+    shutil.copy(others / "00.png", others / "01.png")
+    with pytest.raises(InputError, match=r"\(data [^,]*, pictures [^,]*\); give"):
+        train_tokenizer(tiny(others, finished))
     train_tokenizer(tiny(image_folder, finished, log_every=5, checkpoint_every=3, picture_every=2))
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from pictogram.hub.errors import InputError
 from pictogram.tokenizer.fingerprints import codes_fingerprint
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from pictogram.tokenizer.pixel_dataset import load_pixels
-from pictogram.tokenizer.train_patches import PatchesTrainingConfig, train_patches
+from pictogram.tokenizer.train_patches import PatchesTrainingConfig, run_training, train_patches
 
 
 def config(tmp_path, **options) -> PatchesTrainingConfig:
@@ -27,14 +28,16 @@ def error_and_codes(loaded, tmp_path):
 
 @pytest.mark.parametrize("per_place", [False, True])
 def test_more_codes_come_nearer(tmp_path, per_place):
-    few, _ = error_and_codes(train_patches(config(tmp_path, codebook_size=2, per_place=per_place)), tmp_path)
-    many, codes = error_and_codes(train_patches(config(tmp_path, codebook_size=16, per_place=per_place)), tmp_path)
+    few, _ = error_and_codes(train_patches(config(tmp_path, codebook_size=2, per_place=per_place)).loaded, tmp_path)
+    many, codes = error_and_codes(
+        train_patches(config(tmp_path, codebook_size=16, per_place=per_place)).loaded, tmp_path
+    )
     assert many < few / 2
     assert codes.shape == (40, 2, 2) and int(codes.max()) < 16
 
 
 def test_as_many_codes_as_patches_are_lossless(tmp_path):
-    error, _ = error_and_codes(train_patches(config(tmp_path, codebook_size=40, per_place=True)), tmp_path)
+    error, _ = error_and_codes(train_patches(config(tmp_path, codebook_size=40, per_place=True)).loaded, tmp_path)
     assert error < 1e-9
 
 
@@ -43,8 +46,8 @@ def test_a_price_on_bits_leaves_fewer_of_them(tmp_path):
         shares = codes.flatten().bincount().float() / codes.numel()
         return float(torch.special.entr(shares).sum())
 
-    free_error, free = error_and_codes(train_patches(config(tmp_path)), tmp_path)
-    dear_error, dear = error_and_codes(train_patches(config(tmp_path, rate_weight=2000.0)), tmp_path)
+    free_error, free = error_and_codes(train_patches(config(tmp_path)).loaded, tmp_path)
+    dear_error, dear = error_and_codes(train_patches(config(tmp_path, rate_weight=2000.0)).loaded, tmp_path)
     assert entropy(dear) < entropy(free)
     assert free_error < dear_error
     # J on the pictures learned from, errors of 8-bit values: each is best at its own weight.
@@ -59,18 +62,26 @@ def test_a_price_on_bits_leaves_fewer_of_them(tmp_path):
 def test_the_same_seed_the_same_codebooks(tmp_path):
     prints = []
     for seed in (0, 0, 1):
-        loaded = train_patches(config(tmp_path, max_images=30, max_points=20, seed=seed))
+        loaded = train_patches(config(tmp_path, max_images=30, max_points=20, seed=seed)).loaded
         prints.append(codes_fingerprint(loaded.model, loaded.processor))
     assert prints[0] == prints[1] != prints[2]
 
 
 def test_places_that_have_fewer_codes_never_take_the_others(tmp_path):
-    loaded = train_patches(config(tmp_path, per_place=True, rate_weight=4000.0))
+    loaded = train_patches(config(tmp_path, per_place=True, rate_weight=4000.0)).loaded
     costs = loaded.model.codes_tensors()["costs"]
     used = (costs < 1e5).sum(1)
     assert int(used.max()) == costs.shape[1] and int(used.min()) < costs.shape[1]
     _, codes = error_and_codes(loaded, tmp_path)
     assert bool((codes.flatten(1).amax(0) < used).all())
+
+
+def test_pictures_that_cannot_be_read_are_listed(tmp_path):
+    settings = config(tmp_path)
+    (tmp_path / "data" / "train" / "page.png").write_text("<html></html>")
+    (failure,) = run_training(settings)["failures"]
+    assert (failure["key"], failure["reason"]) == ("train/page.png", "not a picture PIL can read")
+    assert run_training(replace(settings, split="test"))["failures"] == []
 
 
 def test_mistakes(tmp_path):

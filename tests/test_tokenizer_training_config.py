@@ -36,6 +36,7 @@ def test_frozen_parts():
         ),
         ({"freeze": "encoder"}, "needs --from"),
         ({"start_from": "there", "freeze": "encoder,decoder"}, "nothing is left to train"),
+        ({"learning_rate": float("inf")}, "learning_rate must be a finite number, got inf"),
         ({"num_channels": 4}, "num_channels must be one of 1, 3, got 4"),
         ({"quantizer": "rvq"}, "quantizer must be one of ema, l2, fsq, lfq"),
         ({"optimizer": "sgd"}, "optimizer must be one of muon, adamw"),

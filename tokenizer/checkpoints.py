@@ -126,10 +126,11 @@ def _save_unwrapped(models: list[nn.Module], weights: list[dict[str, torch.Tenso
         if isinstance(model, DistributedDataParallel):
             weights[index] = model.module.state_dict()
     for state in weights:
-        _check_finite(state)
+        check_finite(state)
 
 
-def _check_finite(state: dict[str, torch.Tensor]) -> None:
+def check_finite(state: dict[str, torch.Tensor]) -> None:
+    """Raises `InputError` if a tensor of a state dict has NaN or infinite numbers."""
     for name, tensor in state.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise InputError(f"{name} is not finite any more: the training has diverged; lower --learning-rate")

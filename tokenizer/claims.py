@@ -39,6 +39,7 @@ class WorkerState:
         pictures: source rows done in this run, finished shards or not.
         seconds: spent on them.
         shard: number of the shard in hand; None between two.
+        split: whose shards it makes; None of a version that did not tell.
     """
 
     host: str = field(default_factory=socket.gethostname)
@@ -47,6 +48,7 @@ class WorkerState:
     pictures: int = 0
     seconds: float = 0.0
     shard: int | None = None
+    split: str | None = None
 
 
 class Worker:
@@ -59,7 +61,7 @@ class Worker:
     """
 
     def __init__(self, folder: Path, split: str, stale_after: float = STALE_AFTER):
-        self.state = WorkerState()
+        self.state = WorkerState(split=split)
         self.name = f"{self.state.host}-{self.state.pid}-{secrets.token_hex(3)}"
         self._folder = folder / WORK_FOLDER
         self._split = split

@@ -13,14 +13,17 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal, overload
 
+import pyarrow
+import pyarrow.parquet
 from datasets import Dataset, load_dataset
+from datasets.exceptions import DatasetsError
 from PIL import Image
 
-from ..hub.errors import InputError
-from .codes_location import find_codes
+from ..hub.errors import InputError, first_line
+from .codes_location import CodesLocation, find_codes
 from .codes_manifest import CodesManifest
 from .codes_splits import rows_by_key
-from .codes_stream import CodesStream, as_captions
+from .codes_stream import CodesStream, as_captions, shard_errors
 from .codes_table import CodesTable
 from .codes_writer import write_codes
 from .descent import check_codes
@@ -235,7 +238,16 @@ def load_codes(
     location.split(split)
     if streaming:
         return CodesStream(location, split)
-    # `datasets` reads names as patterns.
-    files = [glob.escape(str(shard.absolute())) for shard in location.shards(split)]
-    dataset = load_dataset("parquet", data_files={split: files}, split=split)
-    return CodesDataset(dataset, location.manifest, split, location.revision)
+    return CodesDataset(_open_shards(location, split), location.manifest, split, location.revision)
+
+
+def _open_shards(location: CodesLocation, split: str) -> Dataset:
+    shards = location.shards(split)
+    files = [glob.escape(str(shard.absolute())) for shard in shards]  # `datasets` reads names as patterns
+    try:
+        return load_dataset("parquet", data_files={split: files}, split=split)
+    except (OSError, pyarrow.ArrowException, DatasetsError) as error:
+        for index, shard in enumerate(shards):  # whose fault it is, `datasets` does not say
+            with shard_errors(location, split, index):
+                pyarrow.parquet.read_table(shard)
+        raise InputError(f"{location.name} cannot be read: {first_line(error.__cause__ or error)}") from error

@@ -7,10 +7,12 @@ of processes may share the work.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import re
+from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +22,7 @@ import pyarrow.parquet
 
 from ..hub.errors import InputError
 from ..hub.files import atomic_write_bytes
+from .claims import WORK_FOLDER
 from .codes_manifest import (
     MANIFEST_NAME,
     CodesManifest,
@@ -94,8 +97,7 @@ class CodesJob:
                 footer = read_footer(self.path(index))
             except DamagedShard:  # made again
                 return False
-            for name, wanted in self.plan.items():
-                _check_equal(self.path(index), name, footer.plan.get(name), wanted)
+            _check_plan(self, self.path(index), footer)
             self._footers[index] = footer
         return True
 
@@ -146,9 +148,11 @@ class CodesJob:
         missing = [self.path(index).name for index in range(len(self.shards)) if not self.is_done(index)]
         if missing:
             raise InputError(f"{self.folder} lacks {len(missing)} shards, {missing[0]} first")
-        splits = _splits_already_there(self.folder, self.manifest)  # read again: others may have added theirs
-        manifest = replace(self.manifest, splits={**splits, self.split: self._summary()})
-        manifest.save(self.folder)
+        summary = self._summary()  # takes minutes, in which others may add their splits
+        with _one_at_a_time(self.folder):
+            splits = _splits_already_there(self.folder, self.manifest)
+            manifest = replace(self.manifest, splits={**splits, self.split: summary})
+            manifest.save(self.folder)
         return manifest
 
     def _summary(self) -> SplitManifest:
@@ -250,6 +254,19 @@ def _plan(source: CodesSource, manifest: CodesManifest, rows_per_shard: int, vie
     return json.loads(json.dumps(plan))
 
 
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Keeps other processes from changing the manifest. The lock ends with the process, however that ends."""
+    lock = folder / WORK_FOLDER / "manifest.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "ab") as file:
+        with contextlib.suppress(ImportError, OSError):  # Windows has no such locks, nor have some shared disks
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _splits_already_there(folder: Path, manifest: CodesManifest) -> dict[str, SplitManifest]:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, expected a folder for the codes")
@@ -268,10 +285,19 @@ def _check_files(job: CodesJob) -> None:
         if path in expected:
             job.is_done(expected[path])
             continue
-        footer = read_footer(path)
-        same_split = path.name.rsplit("-", 3)[0] == job.split
-        for name in job.plan if same_split else ("preprocessing", "codes_fingerprint"):
-            _check_equal(path, name, footer.plan.get(name), job.plan[name])
+        _check_plan(job, path, read_footer(path))
+
+
+def _check_plan(job: CodesJob, path: Path, footer: ShardFooter) -> None:
+    """Compares the plan of a shard in the folder with the job's; of another split, what decides the codes alone."""
+    same_split = path.name.rsplit("-", 3)[0] == job.split
+    for name in job.plan if same_split else ("preprocessing", "codes_fingerprint"):
+        if name == "pictures_sha256" and name not in footer.plan:  # all that came before it is equal
+            raise InputError(
+                f"{path} was made by an earlier version, which did not note {name}, so it may be of other pictures; "
+                f"delete data/{job.split}-* to make the split again, or choose another output folder"
+            )
+        _check_equal(path, name, footer.plan.get(name), job.plan[name])
 
 
 def _check_equal(place: Path, name: str, there: Any, wanted: Any) -> None:

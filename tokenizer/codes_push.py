@@ -109,7 +109,8 @@ def _tokenizer(
             tokenizer = load_image_tokenizer(tokenizer, token=token)
         location.check_fingerprint(tokenizer.codes_fingerprint)
         return tokenizer
-    if manifest.tokenizer_id is None:
+    # Without a revision it was loaded from a path; one that leads nowhere from here may look like a name on the Hub.
+    if manifest.tokenizer_id is None or (manifest.tokenizer_revision is None and is_hub_name(manifest.tokenizer_id)):
         return None
     try:
         loaded = load_image_tokenizer(manifest.tokenizer_id, manifest.tokenizer_revision, token=token)
@@ -122,7 +123,7 @@ def _public(manifest: CodesManifest, loaded: LoadedImageTokenizer | None) -> Cod
     """The manifest without paths of this machine."""
     if loaded is not None and loaded.revision is not None:
         return replace(manifest, tokenizer_id=loaded.name, tokenizer_revision=loaded.revision)
-    if manifest.tokenizer_revision is not None or is_hub_name(manifest.tokenizer_id or ""):
+    if manifest.tokenizer_revision is not None:
         return manifest
     return replace(manifest, tokenizer_id=None)
 

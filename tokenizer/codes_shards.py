@@ -17,7 +17,7 @@ from ..hub.client_errors import Request, client_errors
 from ..hub.errors import InputError
 from .codes_location import CodesLocation
 from .codes_manifest import CodesManifest
-from .codes_stream import as_captions
+from .codes_stream import as_captions, shard_errors
 from .codes_table import CodesTable
 from .interface import ImageCodes
 
@@ -127,13 +127,13 @@ class CodesShards:
 
     def _read(self, shard: int) -> pyarrow.Table:
         request = Request(self.location.name, "dataset", self.location.revision)
-        with client_errors(request), contextlib.closing(self.location.open_shard(self.split, shard).file) as file:
-            try:
-                parquet = pyarrow.parquet.ParquetFile(file)
-                codes = [f"codes_{level}" for level in range(len(self.codebook_sizes))]
-                table = parquet.read(columns=["caption", *codes])
-            except pyarrow.ArrowException as error:
-                raise InputError(f"shard {shard} of {self.location.name} is damaged: {error}") from error
+        with (
+            shard_errors(self.location, self.split, shard),
+            client_errors(request),
+            contextlib.closing(self.location.open_shard(self.split, shard).file) as file,
+        ):
+            codes = [f"codes_{level}" for level in range(len(self.codebook_sizes))]
+            table = pyarrow.parquet.ParquetFile(file).read(columns=["caption", *codes])
         if table.num_rows != self.shard_sizes[shard]:
             said = self.shard_sizes[shard]
             raise InputError(f"shard {shard} of {self.location.name} has {table.num_rows} rows, expected {said}")

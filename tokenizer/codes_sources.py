@@ -7,7 +7,7 @@ from pathlib import Path
 from ..hub.errors import InputError
 from .images import load_image_source
 from .input_shards import CodesSource
-from .sources import files_of_split, stream_rows, visible_files
+from .sources import files_of_split, pictures_among, stream_rows, tables_among, visible_files
 from .stream_source import stream_source
 from .tar_source import TarSource
 
@@ -44,4 +44,8 @@ def open_codes_source(
 
 def _archives(path: Path) -> list[Path]:
     files = list(visible_files(path)) if path.is_dir() else [path] * path.is_file()
-    return [file for file in files if file.name.endswith(_ARCHIVES)]
+    archives = [file for file in files if file.name.endswith(_ARCHIVES)]
+    for what, others in (("pictures", pictures_among(files)), ("parquet files", tables_among(files))):
+        if archives and others:
+            raise InputError(f"{path} holds {len(others)} {what} and {len(archives)} archives; name a folder of either")
+    return archives

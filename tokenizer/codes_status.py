@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..hub.errors import InputError
-from .claims import WORK_FOLDER, find_workers, leave_word
+from .claims import WORK_FOLDER, WorkerState, find_workers, leave_word
 from .codes_manifest import MANIFEST_NAME, CodesManifest, DamagedShard, ShardFooter, read_footer, shard_path
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class SplitStatus:
         failed: source rows that could not be.
         workers: living ones.
         lost_workers: those that ended without a word.
-        pictures_per_second: of all living workers together; 0 without any.
+        pictures_per_second: of the living workers together; 0 without any.
         seconds_left: at that speed; None if it is not known.
     """
 
@@ -85,10 +85,11 @@ def _status(folder: Path, split: str, size: dict[str, Any], is_complete: bool) -
             footers += [read_footer(path)] if path.exists() else []
         except DamagedShard:
             damaged.append(path.name)
-    workers = find_workers(folder)
+    found = find_workers(folder)
+    living, lost = (_of_split(workers, split) for workers in (found.living, found.lost))
     failed = sum(len(footer.failures) for footer in footers)
     done_rows = sum(footer.input_rows for footer in footers)
-    speed = sum(worker.pictures / worker.seconds for worker in workers.living if worker.seconds)
+    speed = sum(worker.pictures / worker.seconds for worker in living if worker.seconds)
     input_rows: int | None = size["input_rows"]
     is_going = speed > 0 and len(footers) < size["num_shards"]
     return SplitStatus(
@@ -96,13 +97,17 @@ def _status(folder: Path, split: str, size: dict[str, Any], is_complete: bool) -
         is_complete=is_complete,
         num_shards=size["num_shards"],
         done=len(footers),
-        running=sum(worker.shard is not None for worker in workers.living),
+        running=sum(worker.shard is not None for worker in living),
         damaged=damaged,
         input_rows=input_rows,
         pictures=done_rows - failed,
         failed=failed,
-        workers=len(workers.living),
-        lost_workers=len(workers.lost),
+        workers=len(living),
+        lost_workers=len(lost),
         pictures_per_second=speed,
         seconds_left=(input_rows - done_rows) / speed if is_going and input_rows is not None else None,
     )
+
+
+def _of_split(workers: list[WorkerState], split: str) -> list[WorkerState]:
+    return [worker for worker in workers if worker.split in (split, None)]

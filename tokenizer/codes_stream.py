@@ -11,9 +11,9 @@ import pyarrow.parquet
 import torch
 
 from ..hub.client_errors import Request, client_errors
-from ..hub.errors import InputError
+from ..hub.errors import InputError, first_line
 from .codes_location import CodesLocation
-from .codes_manifest import CodesManifest
+from .codes_manifest import CodesManifest, DamagedShard
 from .codes_table import CodesTable
 from .interface import ImageCodes
 
@@ -105,7 +105,11 @@ class CodesStream:
         location, rows = self.location, 0
         for index in range(location.split(self.split).num_shards):
             request = Request(location.name, "dataset", location.revision)
-            with client_errors(request), contextlib.closing(location.open_shard(self.split, index).file) as file:
+            with (
+                shard_errors(location, self.split, index),
+                client_errors(request),
+                contextlib.closing(location.open_shard(self.split, index).file) as file,
+            ):
                 parquet = pyarrow.parquet.ParquetFile(file)
                 for batch in parquet.iter_batches(num_rows, columns=self._columns(parquet)):
                     rows += batch.num_rows
@@ -116,6 +120,21 @@ class CodesStream:
         levels = range(len(self.manifest.codebook_sizes))
         wanted = {"key", "view", "caption", *(f"{kind}_{level}" for kind in ("codes", "grid") for level in levels)}
         return [name for name in parquet.schema_arrow.names if name in wanted]
+
+
+@contextlib.contextmanager
+def shard_errors(location: CodesLocation, split: str, index: int) -> Iterator[None]:
+    """Names the shard whose rows cannot be read; a footer may be whole where a page is not.
+
+    Raises:
+        DamagedShard: something inside the block could not be read.
+    """
+    try:
+        yield
+    except (OSError, pyarrow.ArrowException) as error:
+        shard = location.split(split).shard_paths(location.folder, split)[index]
+        name = shard.relative_to(location.folder).as_posix()
+        raise DamagedShard(f"{name} of {location.name} is damaged: {first_line(error)}") from error
 
 
 def as_captions(caption: str | list[str]) -> list[str]:

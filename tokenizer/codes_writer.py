@@ -48,8 +48,9 @@ def write_codes(
 
     Rows hold `key`, `view` (0: as it is), `codes_0` ... `codes_{L-1}` (flat, raster order), with `do_resize=False` also
     `grid_0` ... (rows, columns), the picture's own `height` and `width`, `caption` (text or list of texts as in the
-    source), and the source's other columns; one whose name is taken is carried as "source_<name>". Pictures that cannot
-    be read, or whose sides the strides do not divide, are left out and listed in the manifest.
+    source), and the source's other columns; one whose name is taken is carried as "source_<name>", or with more of
+    "source_" before it. Pictures that cannot be read, or whose sides the strides do not divide, are left out and listed
+    in the manifest.
 
     Args:
         source: the pictures.
@@ -93,7 +94,7 @@ def run_job(job: CodesJob, make: Callable[[Worker], None]) -> CodesManifest:
         write_job_size(job)
         make(worker)
         manifest = job.finish()
-    remove_work_folder(job.folder)
+    remove_work_folder(job.folder, manifest)
     return manifest
 
 
@@ -124,12 +125,16 @@ def decoding_threads(num_threads: int | None) -> Iterator[Executor | None]:
         executor.shutdown(cancel_futures=True)
 
 
-def remove_work_folder(folder: Path) -> None:
-    """Removes what workers told of themselves and what killed ones left half written, unless some are still at work."""
+def remove_work_folder(folder: Path, manifest: CodesManifest) -> None:
+    """Removes what workers told of themselves and what killed ones left half written, unless some are still at work.
+
+    Of splits that were begun and are not in the manifest yet, what was told stays, for `read_status`.
+    """
     work_folder = folder / WORK_FOLDER
     if find_workers(folder).living:
         return
-    shutil.rmtree(work_folder, ignore_errors=True)
+    if all(begun.stem in manifest.splits for begun in work_folder.glob("*.job")):
+        shutil.rmtree(work_folder, ignore_errors=True)
     for half_written in [*folder.glob(".*.tmp"), *(folder / "data").glob(".*.tmp")]:
         half_written.unlink(missing_ok=True)
 

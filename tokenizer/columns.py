@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Features, Image, LargeList, List, Value
-from datasets.features.features import FeatureType
+from datasets.features.features import FeatureType, require_decoding
 
 from ..hub.errors import InputError, first_line
 
@@ -34,6 +34,16 @@ def find_image_column(features: Features, source: str) -> str:
     raise InputError(f"{source} has no column with pictures; its columns: {', '.join(features)}")
 
 
+def columns_as_they_are(features: Features) -> list[str]:
+    """The columns that are read without decoding anything: all but pictures, sounds and films that are to be decoded.
+
+    Example:
+        >>> columns_as_they_are(Features({"image": Image(decode=False), "mask": Image(), "n": Value("int64")}))
+        ['image', 'n']
+    """
+    return [name for name, feature in features.items() if not require_decoding(feature)]
+
+
 def find_caption_column(features: Features, source: str, wanted: str | None) -> str | None:
     """The column `wanted`, else the first of `CAPTION_COLUMNS` with text, else the first class label, else None.
 
@@ -54,10 +64,8 @@ def find_caption_column(features: Features, source: str, wanted: str | None) -> 
 
 
 def holds_text(feature: FeatureType) -> bool:
-    """Whether a column holds texts or lists of them."""
-    if isinstance(feature, (List, LargeList)):
-        return holds_text(feature.feature)
-    return is_text(feature)
+    """Whether a column holds texts or lists of them; lists of lists are none."""
+    return is_text(feature.feature if isinstance(feature, (List, LargeList)) else feature)
 
 
 def is_text(feature: FeatureType) -> bool:

@@ -246,5 +246,6 @@ def _covering_box(height: int, width: int, target_height: int, target_width: int
     """The largest centred part of a picture that has the target's proportions: left, upper, right, lower, in pixels."""
     scale = min(height / target_height, width / target_width)
     box_height, box_width = target_height * scale, target_width * scale
-    left, upper = (width - box_width) / 2, (height - box_height) / 2
+    # Rounding may make the part a trifle larger than the picture.
+    left, upper = max(0.0, (width - box_width) / 2), max(0.0, (height - box_height) / 2)
     return left, upper, min(left + box_width, width), min(upper + box_height, height)

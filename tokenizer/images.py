@@ -7,9 +7,10 @@ A source is opened once and read row by row. A row that cannot be read raises `U
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from ..hub.errors import InputError
 from .columns import (
     captions_beside,
     captions_in,
+    columns_as_they_are,
     find_caption_column,
     find_image_column,
     holds_several,
@@ -39,6 +41,9 @@ Progress = Callable[[int], None]
 
 _ROWS_AT_ONCE = 64
 """Rows read from the dataset together."""
+
+_ROWS_HASHED = 64
+"""Rows by whose pictures a source is known: enough to tell two datasets apart, and read in a moment."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,7 @@ class ImageSource:
             InputError: the row's caption file cannot be read, or is not UTF-8.
         """
         if self.has_caption_files:
-            return captions_beside(self._pictures[index][self.image_column]["path"])
+            return _captions_beside(self._pictures[index][self.image_column])
         row = {} if self.caption_column is None else self._captions[index]
         return captions_in(row, self.caption_column, self.features)
 
@@ -179,6 +184,10 @@ class ImageSource:
     def _captions(self) -> Dataset:
         return self.dataset.select_columns([] if self.caption_column is None else [self.caption_column])
 
+    @cached_property
+    def _carried(self) -> Dataset:
+        return self.dataset.select_columns(columns_as_they_are(self.features))
+
     @property
     def features(self) -> Features:
         """Types of all columns."""
@@ -199,13 +208,23 @@ class ImageSource:
         ]
 
     def identity(self) -> dict[str, Any]:
-        """Number of rows and a hash of their keys."""
-        return {"input_rows": len(self), "keys_sha256": hashlib.sha256("\n".join(self.keys).encode()).hexdigest()}
+        """Number of rows, a hash of their keys, and one of the files of up to 64 pictures, spread evenly."""
+        return {
+            "input_rows": len(self),
+            "keys_sha256": hashlib.sha256("\n".join(self.keys).encode()).hexdigest(),
+            "pictures_sha256": self._pictures_sha256(),
+        }
+
+    def _pictures_sha256(self) -> str:
+        digest = hashlib.sha256()
+        for index in range(0, len(self), math.ceil(len(self) / _ROWS_HASHED) or 1):
+            digest.update(hashlib.sha256(_content(self._pictures[index][self.image_column])).digest())
+        return digest.hexdigest()
 
     def _input_rows(self, rows: range) -> Iterator[InputRow | LostRow]:
         for start in range(rows.start, rows.stop, _ROWS_AT_ONCE):
             stop = min(start + _ROWS_AT_ONCE, rows.stop)
-            columns = self.dataset[start:stop]
+            columns = self._carried[start:stop]
             for place, index in enumerate(range(start, stop)):
                 values = {name: column[place] for name, column in columns.items()}
                 yield self._input_row(index, values)
@@ -214,7 +233,7 @@ class ImageSource:
         picture = values.pop(self.image_column)
         try:
             captions = (
-                captions_beside(picture["path"])
+                _captions_beside(picture)
                 if self.has_caption_files
                 else captions_in(values, self.caption_column, self.features)
             )
@@ -262,24 +281,41 @@ def find_unreadable(source: ImageSource, progress: Progress | None = None) -> li
             failures.append(Failure(index, source.key(index), str(error)))
         if progress is not None:
             progress(1)
-    if len(failures) == len(source):
+    if failures and len(failures) == len(source):
         raise InputError(f"none of the {len(source)} pictures of {source.name} can be read: {_summary(failures)}")
     return failures
 
 
 def _summary(failures: Sequence[Failure]) -> str:
-    """One line: how many rows failed and the reason of the first, for messages."""
-    if not failures:
-        return "no failures"
+    """One line: how many rows failed, at least one, and the reason of the first, for messages."""
     more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
     return f"{failures[0].key} ({failures[0].reason}){more}"
+
+
+def _content(picture: Mapping[str, Any] | None) -> bytes:
+    """The file of a picture as it is, not decoded; nothing where there is none that can be read."""
+    picture = picture or {}
+    if picture.get("bytes") is not None:
+        return picture["bytes"]
+    try:
+        return Path(picture.get("path") or "").read_bytes()
+    except OSError:
+        return b""
+
+
+def _captions_beside(picture: Mapping[str, Any] | None) -> list[str]:
+    path = (picture or {}).get("path")  # metadata may name no file
+    return captions_beside(path) if path else [""]
 
 
 def _keys(dataset: Dataset, image_column: str, folder: Path | None) -> tuple[str, ...]:
     if folder is None:
         return tuple(f"row-{index:06d}" for index in range(len(dataset)))
-    paths = [row.get("path") or "" for row in dataset[image_column]]
-    names = [Path(os.path.relpath(path, folder)).as_posix() for path in paths]
+    paths = [(picture or {}).get("path") for picture in dataset[image_column]]
+    names = [
+        Path(os.path.relpath(path, folder)).as_posix() if path else f"row-{index:06d}"
+        for index, path in enumerate(paths)
+    ]
     seen: Counter[str] = Counter()
     for index, name in enumerate(names):  # a file listed twice, with two captions: "a.png", "a.png#2"
         seen[name] += 1

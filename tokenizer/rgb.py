@@ -42,7 +42,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
-    """Scales so that the greatest value the picture's number format stands for becomes 255."""
+    """Scales so that the greatest value the picture's number format stands for becomes 255; to "L", or "LA"."""
     values = np.nan_to_num(np.asarray(image).astype(np.float64))
     peak = float(values.max(initial=0.0))
     if image.mode == "F":  # floats state no range: the smallest usual one that holds them
@@ -50,7 +50,12 @@ def _wide_grey_to_8_bits(image: Image.Image) -> Image.Image:
     else:  # mode "I" is how PIL reads 16-bit PNM, and PNG before Pillow 11; beyond 16 bits it really is 32-bit
         white = 65535.0 if peak <= 65535.0 else 2147483647.0
     scaled = np.floor(np.clip(values / white, 0.0, 1.0) * 255.0 + 0.5)
-    return Image.fromarray(scaled.astype(np.uint8))
+    grey = Image.fromarray(scaled.astype(np.uint8))
+    clear = image.info.get("transparency")
+    if not isinstance(clear, int):
+        return grey
+    # One value of the wide format is transparent; scaled, it would be one with its neighbours.
+    return Image.merge("LA", (grey, Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))))
 
 
 def _has_transparency(image: Image.Image) -> bool:

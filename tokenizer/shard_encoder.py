@@ -210,7 +210,9 @@ def _carried_columns(source: CodesSource, num_levels: int) -> dict[str, str]:
     for name, feature in source.features.items():
         became_caption = name == source.caption_column and not isinstance(feature, ClassLabel)
         if name != source.image_column and not became_caption and not require_decoding(feature):
-            carried[name] = f"source_{name}" if name in taken else name
+            carried[name] = name
+            while carried[name] in taken or (carried[name] != name and carried[name] in source.features):
+                carried[name] = f"source_{carried[name]}"
     return carried
 
 

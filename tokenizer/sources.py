@@ -69,8 +69,7 @@ def open_rows(source: str, split: str | None) -> Rows:
 
 def _open_folder(folder: Path, split: str | None) -> Rows:
     files = list(visible_files(folder))
-    pictures = [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
-    tables = [file for file in files if file.suffix == ".parquet" and file.name not in _METADATA_NAMES]
+    pictures, tables = pictures_among(files), tables_among(files)
     if pictures and tables:
         raise InputError(
             f"{folder} holds {len(pictures)} pictures and {len(tables)} parquet files; name a folder of either"
@@ -83,6 +82,16 @@ def _open_folder(folder: Path, split: str | None) -> Rows:
         return Rows(_open_parquet(files_of_split(folder, tables, split), str(folder)))
     what = f"{len(files)} files but no pictures" if files else "no files"
     raise InputError(f"{folder} holds {what}; expected pictures (png, jpg, webp, ...) or parquet files")
+
+
+def pictures_among(files: list[Path]) -> list[Path]:
+    """The files that are pictures by their names."""
+    return [file for file in files if file.suffix.lower() in PICTURE_SUFFIXES]
+
+
+def tables_among(files: list[Path]) -> list[Path]:
+    """The parquet files that hold rows of their own; others describe pictures."""
+    return [file for file in files if file.suffix == ".parquet" and file.name not in _METADATA_NAMES]
 
 
 def files_of_split(folder: Path, files: list[Path], split: str | None) -> list[Path]:
@@ -148,7 +157,7 @@ def _open_named(name: str, split: str | None) -> Dataset:
         return _choose_split(load_dataset(name), split, name)
     except InputError:
         raise
-    except (ValueError, OSError, DatasetsError) as error:
+    except (ValueError, OSError, RuntimeError, DatasetsError) as error:  # RuntimeError: scripts are refused
         raise InputError(f"{name} is no file, no folder and no dataset that loads: {first_line(error)}") from error
 
 
@@ -156,8 +165,10 @@ def stream_rows(source: str, split: str) -> IterableDataset:
     """Opens parquet files or a named dataset to be read while it is downloaded.
 
     Raises:
-        InputError: it is missing, or a folder of pictures, which are files of their own already.
+        InputError: it is missing, or on this machine already: the embedded pictures, or a folder of pictures.
     """
+    if source == EMBEDDED:
+        raise InputError("the embedded pictures come with the package, leave out streaming")
     path = Path(source).expanduser()
     try:
         if path.is_dir() or path.suffix == ".parquet":
@@ -172,7 +183,7 @@ def stream_rows(source: str, split: str) -> IterableDataset:
         return load_dataset(source, split=split, streaming=True)
     except InputError:
         raise
-    except (ValueError, OSError, DatasetsError) as error:
+    except (ValueError, OSError, RuntimeError, DatasetsError) as error:
         raise InputError(f"{source} cannot be streamed: {first_line(error)}") from error
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 from datasets import Features, Image, IterableDataset
 
 from ..hub.errors import InputError, first_line
-from .columns import captions_in, find_caption_column, find_image_column, holds_several
+from .columns import captions_in, columns_as_they_are, find_caption_column, find_image_column, holds_several
 from .input_shards import InputRow, InputShard, LostRow
 
 
@@ -21,7 +21,7 @@ class StreamSource:
     Attributes:
         name: what the user called it.
         split: of the dataset.
-        dataset: its rows, pictures not decoded.
+        dataset: its rows, pictures not decoded, without other columns that would be.
         features: types of all columns.
         image_column: with the pictures.
         caption_column: with the captions, or None.
@@ -80,10 +80,11 @@ def stream_source(dataset: IterableDataset, name: str, split: str, caption_colum
         dataset = dataset._resolve_features()
     features = cast(Features, dataset.features)
     image_column = find_image_column(features, name)
+    dataset = dataset.cast_column(image_column, Image(decode=False))
     return StreamSource(
         name=name,
         split=split,
-        dataset=dataset.cast_column(image_column, Image(decode=False)),
+        dataset=dataset.select_columns(columns_as_they_are(cast(Features, dataset.features))),
         features=features,
         image_column=image_column,
         caption_column=find_caption_column(features, name, caption_column),

@@ -7,16 +7,20 @@ beginning to end and never unpacked; each becomes one file of codes.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tarfile import EOFHeaderError, HeaderError, ReadError  # pyright: ignore[reportAttributeAccessIssue]
 from typing import Any
 
 from datasets import Features, Image, Value
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
+from typing_extensions import Self
 
 from ..hub.errors import InputError, first_line
 from .columns import CAPTION_COLUMNS, caption_lines
@@ -69,22 +73,41 @@ class TarSource:
         seen: set[str] = set()
         samples = 0
         try:
-            for name, files in _samples(path):
+            for name, members in _samples(path):
                 samples += 1
                 key = f"{label}/{name}"
                 if key in seen:  # two runs of files of one name
                     key = f"{key}#{samples}"
                 seen.add(key)
-                yield _row(key, files)
+                yield _row(key, members)
         except (tarfile.TarError, EOFError, OSError) as error:  # OSError: a damaged gzip stream, or one cut short
             yield LostRow(label, f"the archive is damaged after {samples} samples: {first_line(error)}")
 
 
-def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """Name and files, by their extensions in lower case, of each sample in an archive."""
+class _WholeInfo(tarfile.TarInfo):
+    """A member's header. `tarfile` takes a damaged or missing one, but for the first, for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        """Reads the next header.
+
+        Raises:
+            EOFHeaderError: at the end of the archive.
+            ReadError: the header is damaged, cut short or missing.
+        """
+        try:
+            return super().fromtarfile(tarfile)
+        except EOFHeaderError:
+            raise
+        except HeaderError as error:
+            raise ReadError(str(error)) from error
+
+
+def _samples(path: Path) -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
+    """Name and files, each with its extension in lower case, of each sample in an archive."""
     current: str | None = None
-    files: dict[str, bytes] = {}
-    with tarfile.open(path, "r|*") as archive:
+    files: list[tuple[str, bytes]] = []
+    with tarfile.open(path, "r|*", tarinfo=_WholeInfo) as archive:
         for member in archive:
             if not member.isfile():
                 continue
@@ -95,21 +118,20 @@ def _samples(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
             name = f"{folder}/{stem}" if folder else stem
             if name != current and files:
                 yield str(current), files
-                files = {}
+                files = []
             current = name
             opened = archive.extractfile(member)
             assert opened is not None  # it is a file
-            files[(dot + extension).lower()] = opened.read()
+            files.append(((dot + extension).lower(), opened.read()))
     if files:
         yield str(current), files
 
 
-def _row(key: str, files: dict[str, bytes]) -> InputRow | LostRow:
-    pictures = [extension for extension in files if extension in _PICTURES]
-    if len(pictures) != 1:
-        found = ", ".join(sorted(files))
-        return LostRow(key, f"expected one picture in the sample, got {len(pictures)} among {found}")
+def _row(key: str, members: list[tuple[str, bytes]]) -> InputRow | LostRow:
+    if not _is_utf8(key, *(extension for extension, _ in members)):
+        return LostRow(key.encode("utf-8", "backslashreplace").decode(), "its name is not UTF-8")
     try:
+        files = _by_extension(members)
         description = files[_JSON].decode("utf-8-sig") if _JSON in files else None
         values = {"cls": _class(files.get(_CLASS)), "json": description}
         captions = _captions(files, description)
@@ -117,7 +139,33 @@ def _row(key: str, files: dict[str, bytes]) -> InputRow | LostRow:
         return LostRow(key, str(error))
     except UnicodeDecodeError:
         return LostRow(key, "its text is not UTF-8")
-    return InputRow(key, {"bytes": files[pictures[0]], "path": None}, captions, values)
+    except RecursionError:
+        return LostRow(key, "its .json file is nested too deeply")
+    if not _is_utf8(*captions):  # JSON can spell what no UTF-8 can: "\\ud800"
+        return LostRow(key, "its text is not UTF-8")
+    picture = next(content for extension, content in members if extension in _PICTURES)
+    return InputRow(key, {"bytes": picture, "path": None}, captions, values)
+
+
+def _is_utf8(*texts: str) -> bool:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _by_extension(members: list[tuple[str, bytes]]) -> dict[str, bytes]:
+    """The files of a sample, checked: one of each kind, and one picture among them."""
+    extension, count = Counter(extension for extension, _ in members).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"expected one file of each kind in the sample, got {count} of {extension}")
+    files = dict(members)
+    pictures = len(_PICTURES & files.keys())
+    if pictures != 1:
+        found = ", ".join(sorted(files))
+        raise InputError(f"expected one picture in the sample, got {pictures} among {found}")
+    return files
 
 
 def _captions(files: dict[str, bytes], description: str | None) -> list[str]:
@@ -138,7 +186,10 @@ def _json_object(text: str | None) -> dict[str, Any]:
 
 
 def _class(content: bytes | None) -> int | None:
-    try:
-        return None if content is None else int(content)
-    except ValueError:
-        raise InputError(f"its {_CLASS} file must be a whole number, got {content!r}") from None
+    if content is None:
+        return None
+    with contextlib.suppress(ValueError):
+        number = int(content)
+        if -(2**63) <= number < 2**63:
+            return number
+    raise InputError(f"its {_CLASS} file must be a whole number of 64 bits, got {content[:40]!r}")

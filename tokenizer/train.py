@@ -21,7 +21,7 @@ from ..hub.fingerprint import fingerprint
 from ..hub.provenance import Provenance, public_settings
 from .accelerators import finish, start_accelerator
 from .batches import global_batch, permutation, prefix_counts, process_slice
-from .checkpoints import MetricsLog, TrainingFolder
+from .checkpoints import MetricsLog, TrainingFolder, check_finite
 from .codes_manifest import library_versions
 from .evaluation import evaluate_tokenizer
 from .fingerprints import codes_fingerprint, decoder_fingerprint
@@ -81,7 +81,7 @@ def train_tokenizer(config: TokenizerTrainingConfig, *, perceptual: nn.Module | 
     start.config.grids(size, size)
     perceptual_loss = new_perceptual(config, start.config, perceptual)
     dataset, failures = load_pixels(config.data, config.split, start.processor)
-    pictures = {"num_images": len(dataset), "pictures": fingerprint({}, {"keys": dataset.source.keys})[:16]}
+    pictures = {"num_images": len(dataset), "pictures": fingerprint({}, dataset.source.identity())[:16]}
     network = {"perceptual_network": perceptual_loss.fingerprint()} if perceptual_loss else {}
     folder = TrainingFolder(config.output, config.settings() | start.settings() | pictures | network)
     result = TokenizerTrainingResult(config.output, len(dataset), failures)
@@ -199,6 +199,7 @@ class _Trainer:
         self._draw(self.config.num_steps)
         if self.accelerator.is_main_process:
             model = self.accelerator.unwrap_model(self.model).eval()
+            check_finite(model.state_dict())
             with atomic_files(self.folder.path) as folder:
                 model.save_pretrained(folder)
                 self.processor.save_pretrained(folder)

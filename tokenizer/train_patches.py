@@ -5,7 +5,7 @@ pictogram train-patches --data zalando-datasets/fashion_mnist --image-size 28 --
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from .adapter import AdaptedTokenizer
 from .adapter_config import AdaptedTokenizerConfig
 from .batches import derived_generator
 from .image_processor import ImageTokenizerImageProcessorPil
+from .images import Failure
 from .import_tokenizer import check_output, save
 from .loading import LoadedImageTokenizer
 from .patch_vq import PatchCodebook, draw_points, fit_codebooks, patches_by_codebook
@@ -87,7 +88,20 @@ class PatchesTrainingConfig:
         return [self.rate_weight / 2**power for power in range(_DOUBLINGS, -1, -1)] if self.rate_weight else [0.0]
 
 
-def train_patches(config: PatchesTrainingConfig) -> LoadedImageTokenizer:
+@dataclass(frozen=True)
+class PatchesTrainingResult:
+    """What a training leaves.
+
+    Attributes:
+        loaded: the tokenizer, which is saved by then.
+        failures: pictures that could not be read and were left out.
+    """
+
+    loaded: LoadedImageTokenizer
+    failures: list[Failure]
+
+
+def train_patches(config: PatchesTrainingConfig) -> PatchesTrainingResult:
     """Learns codebooks of patches and saves them as an image tokenizer, which all of the pipeline takes.
 
     Without a rate weight it is k-means; with one, entropy-constrained vector quantization (Chou, Lookabaugh & Gray
@@ -98,7 +112,8 @@ def train_patches(config: PatchesTrainingConfig) -> LoadedImageTokenizer:
     """
     check_output(Path(config.output))
     processor = config.image_processor()
-    pictures = _read(load_pixels(config.data, config.split, processor)[0], config)
+    dataset, failures = load_pixels(config.data, config.split, processor)
+    pictures = _read(dataset, config)
     books = patches_by_codebook(pictures, (config.patch_size, config.patch_size), per_place=config.per_place)
     generator = derived_generator(config.seed, "patches")
     found: list[PatchCodebook] = []
@@ -108,7 +123,7 @@ def train_patches(config: PatchesTrainingConfig) -> LoadedImageTokenizer:
             *_, last = fit_codebooks(drawn, config.codebook_size, config.weights(), _ITERATIONS, config.seed)
             found.append(last)
             advance(1)
-    return save(_model(config, found), processor, Path(config.output))
+    return PatchesTrainingResult(save(_model(config, found), processor, Path(config.output)), failures)
 
 
 def _read(dataset: PixelDataset, config: PatchesTrainingConfig) -> torch.Tensor:
@@ -140,12 +155,14 @@ def _model(config: PatchesTrainingConfig, books: list[PatchCodebook]) -> Adapted
 
 def run_training(config: PatchesTrainingConfig) -> dict[str, Any]:
     """Trains, and returns what the command prints."""
-    loaded = train_patches(config)
+    result = train_patches(config)
+    loaded = result.loaded
     return {
         "image_tokenizer": config.output,
         "codebooks": int(loaded.model.codes_tensors()["costs"].shape[0]),
         "codebook_size": loaded.model.config.codebook_sizes[0],
         "codes_fingerprint": loaded.codes_fingerprint,
+        "failures": [asdict(failure) for failure in result.failures],
     }
 
 
