@@ -19,6 +19,7 @@ from gains import compare, comparison_table, curve_table, tokenizer_points
 
 from pictogram import InputError
 from pictogram.hub.files import read_json_object, write_json
+from pictogram.pipelines.codec_squares import spread
 from pictogram.pipelines.curve_baselines import LAYOUTS, BaselineSettings, baselines, quick
 from pictogram.pipelines.curve_files import file_points
 from pictogram.pipelines.curve_pictures import Pictures, load_pictures
@@ -49,8 +50,7 @@ def measure(
     """
     for baseline in baselines(pictures, settings):
         yield from baseline.measure()
-    spread = max(1, len(pictures.test) // max_files)
-    for point in file_points(pictures.test[::spread][:max_files], WAYS, qualities):
+    for point in file_points(pictures.test[spread(len(pictures.test), max_files)], WAYS, qualities):
         codec, way = point.codec.split(maxsplit=1)
         yield replace(point, codec=codec, setting=f"{point.setting} {way}")
 

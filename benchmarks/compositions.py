@@ -64,12 +64,13 @@ class Nearness:
     reconstructed: torch.Tensor
 
     def report(self) -> dict[str, float]:
-        """Shares of pictures nearer than the best copy, and median distances."""
+        """Shares of pictures nearer than the best copy, among those that have one, and median distances."""
+        known = ~self.copied.isnan()
         medians = {name: round(float(value.nanmedian()), 6) for name, value in vars(self).items()}
         return {
-            "drawn_nearer_than_best_copy": _share(self.drawn < self.copied),
-            "drawn_nearer_than_mean_copy": _share(self.drawn < self.any_copy),
-            "reconstructed_nearer_than_best_copy": _share(self.reconstructed < self.copied),
+            "drawn_nearer_than_best_copy": _share((self.drawn < self.copied)[known]),
+            "drawn_nearer_than_mean_copy": _share((self.drawn < self.any_copy)[known]),
+            "reconstructed_nearer_than_best_copy": _share((self.reconstructed < self.copied)[known]),
         } | {f"median_distance_{name}": value for name, value in medians.items()}
 
 

@@ -72,8 +72,8 @@ def _share(arm: str) -> Read:
 
 def _ratio(reference: str, quantile: str) -> Read:
     def read(run: dict[str, Any]) -> float | None:
-        distances = run["evaluation"]["memorisation"]["pixels"]
-        return distances[SAMPLES][quantile] / distances[reference][quantile] if reference in distances else None
+        ratios = run["evaluation"]["memorisation"]["pixels"]["ratio"]
+        return ratios[reference][quantile] if reference in ratios else None
 
     return _of_samples(read)
 

@@ -113,11 +113,12 @@ def prior_flops(plan: Plan, tokens: int) -> dict[str, float]:
 
 
 def bytes_per_code(plan: Plan) -> float:
-    """Of a dataset of codes: parquet, 16-bit integers, codes that have nothing to do with each other."""
+    """Of a dataset of codes: parquet, integers of 16 bits or 32, codes that have nothing to do with each other."""
+    kind = "uint16" if plan.codebook_size <= 1 << 16 else "uint32"
     generator = torch.Generator().manual_seed(0)
     count = min(codes_per_image(plan), 2048)
-    codes = torch.randint(plan.codebook_size, (_SAMPLE_ROWS, count), generator=generator).numpy().astype("uint16")
-    column = pyarrow.array(list(codes), type=pyarrow.list_(pyarrow.uint16()))
+    codes = torch.randint(plan.codebook_size, (_SAMPLE_ROWS, count), generator=generator).numpy().astype(kind)
+    column = pyarrow.array(list(codes), type=pyarrow.list_(pyarrow.type_for_alias(kind)))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "codes.parquet"
         pyarrow.parquet.write_table(pyarrow.table({"codes": column}), path)

@@ -27,12 +27,14 @@ from transformers import Qwen3ForCausalLM
 from pictogram import InputError
 from pictogram.hub.command_line import entries, whole_numbers
 from pictogram.hub.files import atomic_write_bytes, read_json_object, write_json
+from pictogram.hub.fingerprint import fingerprint
 from pictogram.lm.data import DocumentBatches
 from pictogram.lm.estimates import estimate
 from pictogram.lm.model import prior_config
 from pictogram.lm.optimizers import build_optimizers
 from pictogram.lm.products import quicken_linears
 from pictogram.lm.vocabulary import JointVocabulary
+from pictogram.pipelines.evaluation_input import choose_rows
 from pictogram.tokenizer.codes_dataset import load_codes
 from pictogram.tokenizer.interface import ImageCodes
 from pictogram.tokenizer.loading import load_image_tokenizer
@@ -58,6 +60,10 @@ class Setting:
     warmup_steps: int = 100
     decay_share: float = 0.2
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if list(self.epochs) != sorted(set(self.epochs)):
+            raise InputError(f"epochs must ascend, as one training goes through all of them, got {self.epochs}")
 
     def steps(self, num_images: int, epochs: int) -> int:
         """Steps of a branch."""
@@ -162,7 +168,7 @@ def measure(
     grids = [tuple(level.shape[-2:]) for level in learned]
     vocabulary = JointVocabulary.from_scratch(NUM_TEXT, codebook_sizes, [grids])
     pictures, others = (Pictures.of(vocabulary, codes, "own", setting.seed) for codes in (learned, scored))
-    _claim(folder, setting, pictures)
+    _claim(folder, setting, pictures, others)
     points = [point for size in sizes for point in branches(vocabulary, pictures, others, size, setting, folder)]
     report: dict[str, Any] = {"setting": asdict(setting), "num_images": len(learned[0]), "points": points}
     if len(points) > 5:
@@ -170,8 +176,9 @@ def measure(
     return report
 
 
-def _claim(folder: Path, setting: Setting, learned: Pictures) -> None:
-    path, own = folder / "setting.json", {**asdict(setting), "documents": list(learned.ids.shape)}
+def _claim(folder: Path, setting: Setting, learned: Pictures, scored: Pictures) -> None:
+    documents = fingerprint({"learned": learned.ids, "scored": scored.ids}, {})
+    path, own = folder / "setting.json", {**asdict(setting), "documents": documents}
     own["epochs"] = list(setting.epochs)
     if path.exists() and read_json_object(path) != own:
         raise InputError(f"{folder} holds another run: {read_json_object(path)}, expected {own}")
@@ -212,7 +219,7 @@ def _opened(given: argparse.Namespace) -> tuple[ImageCodes, ImageCodes, Sequence
     parts = []
     for split, most in ((given.split, None), (given.test_split, given.max_images)):
         rows = load_codes(given.codes, split, tokenizer=loaded.model, processor=loaded.processor)
-        parts.append(rows.codes(range(len(rows) if most is None else min(most, len(rows)))))
+        parts.append(rows.codes(choose_rows(rows, most)))
     return parts[0], parts[1], loaded.model.config.codebook_sizes
 
 

@@ -51,7 +51,8 @@ def _evaluate(what: SamplesEvaluation) -> dict[str, Any]:
     keeper = ScoreKeeper(Path(what.kept or folder / "kept"), len(given.names), recipe, default_device())
     report: dict[str, Any] = {"classes": list(given.names)}
     if "cas" in what.metrics:
-        report["cas"] = _cas(given, keeper, range(what.seed, what.seed + what.num_classifiers))
+        first = what.seed * what.num_classifiers  # other seeds, other classifiers
+        report["cas"] = _cas(given, keeper, range(first, first + what.num_classifiers))
     classifier = keeper.feature_classifier(given.learned, what.feature_seed)
     report["recognised"] = _recognised(given, classifier)
     features = _Features(given, classifier)

@@ -39,8 +39,6 @@ from .text_to_image import TextToImagePipeline
 REAL, DECODED, SAMPLES = "real", "decoded", "samples"
 """Arms: training pictures, what a tokenizer makes of them, and what was drawn."""
 
-_NUM_LOOKED_AT = 64
-
 
 @dataclass(frozen=True, eq=False)
 class SampleInput:
@@ -137,12 +135,12 @@ def _open_source(what: SamplesEvaluation) -> _Source:
 
 
 def native_processor(data: str, split: str) -> ImageTokenizerImageProcessorPil:
-    """Makes tensors of the pictures' own size, the first one's where it matters, grey if the first pictures are."""
-    pictures = list(itertools.islice(_readable(load_image_source(data, split)), _NUM_LOOKED_AT))
-    if not pictures:
+    """Makes tensors of the pictures' own size, the first one's where it matters, grey if all pictures are."""
+    pictures = _readable(load_image_source(data, split))
+    if (first := next(pictures, None)) is None:
         raise InputError(f"split {split} of {data} holds no picture that can be read")
-    size = {"height": pictures[0].height, "width": pictures[0].width}
-    grey = all(_is_grey(picture) for picture in pictures)
+    size = {"height": first.height, "width": first.width}
+    grey = all(map(_is_grey, itertools.chain([first], pictures)))
     return ImageTokenizerImageProcessorPil(size=size, do_resize=False, num_channels=1 if grey else 3)
 
 
@@ -153,6 +151,8 @@ def _readable(source: ImageSource) -> Iterator[Image.Image]:
 
 
 def _is_grey(image: Image.Image) -> bool:
+    if image.mode in ("1", "L"):
+        return True
     red, green, blue = (channel.tobytes() for channel in image.convert("RGB").split())
     return red == green == blue
 
@@ -166,24 +166,28 @@ def _samples(
         folder = str(Path(what.output) / "samples")
         sampling = sampling_of(what).of_model(source.bundle.image_generation_config)
         sampling.schedule([], source.bundle.vocabulary.num_levels)  # raises before the folder is claimed
-        origin = {"fingerprint": source.bundle.fingerprint, "sampling": asdict(sampling)}
+        size = [box.height, box.width]
+        origin = {"fingerprint": source.bundle.fingerprint, "sampling": asdict(sampling), "size": size}
         draw = bundle_draws(source.bundle, names, sampling, box, what.batch_size)
         times = write_samples(Path(folder), draw, names, what.num_images, seed=what.seed, origin=origin)
     samples = labelled_pictures(folder, "train", source.processor)
     if list(samples.labels.names) != list(names):
         raise InputError(f"samples must have the classes {list(names)}, got {list(samples.labels.names)}")
     if what.samples:
-        _check_sizes(samples.dataset.source, real)
+        _check_alike(samples.dataset.source, real, source.processor.num_channels)
     return samples, times, origin
 
 
-def _check_sizes(samples: ImageSource, real: ImageSource) -> None:
-    """A processor would make them alike, and what it does to samples alone would be taken for their fault."""
+def _check_alike(samples: ImageSource, real: ImageSource, num_channels: int) -> None:
+    """A processor would make them alike, and what it does to samples alone would count as their fault, or hide one."""
     expected = real.read(0).size
     for row in range(len(samples)):
-        if (size := samples.read(row).size) != expected:
-            spelled = ["x".join(map(str, each)) for each in (expected, size)]
+        picture = samples.read(row)
+        if picture.size != expected:
+            spelled = ["x".join(map(str, each)) for each in (expected, picture.size)]
             raise InputError(f"samples must have the size of the real pictures, {spelled[0]}, got {spelled[1]}")
+        if num_channels == 1 and not _is_grey(picture):
+            raise InputError(f"the real pictures are grey, samples must be too; {samples.key(row)} has colours")
 
 
 def bundle_draws(

@@ -73,19 +73,23 @@ def write_samples(
         draw: makes the pictures of a shard.
         names: of the classes, each of which is drawn as often as the others.
         num_images: pictures in all, at least 1.
-        seed: of the first picture; the others count up.
+        seed: of the set, below 2**31: pictures have seeds that count up from 2**32 times it, so that no two sets, of
+            whatever size, share a picture because of their seeds.
         origin: what the pictures depend on besides, for the manifest; must be JSON.
         shard_size: pictures of a file, at least 1.
 
     Raises:
-        InputError: the folder holds another set, or a count is below 1.
+        InputError: the folder holds another set, a count is below 1, or the seed is too large.
     """
+    if not 0 <= seed < 1 << 31:
+        raise InputError(f"the seed of a set of samples must be 0 or more and below 2**31, got {seed}")
     if num_images < 1 or shard_size < 1:
         raise InputError(f"num_images and shard_size must be at least 1, got {num_images} and {shard_size}")
+    first_seed = seed << 32
     manifest = {
         "num_images": num_images,
         "classes": list(names),
-        "seed": seed,
+        "seed": first_seed,
         "shard_size": shard_size,
         "origin": dict(origin),
     }
@@ -97,7 +101,7 @@ def write_samples(
             path = folder / f"samples-{number:05d}-of-{len(starts):05d}.parquet"
             part = classes[start : start + shard_size]
             if not path.exists():
-                _write_shard(path, draw, names, part, list(range(seed + start, seed + start + len(part))))
+                _write_shard(path, draw, names, part, [first_seed + start + place for place in range(len(part))])
             advance(len(part))
     return read_times(folder)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ..hub.command_line import check_options, entries, option, seed_option
 from ..hub.errors import InputError
@@ -39,7 +39,7 @@ class SamplesEvaluation:
     batch_size: int = option(250, "Pictures drawn at a time.", at_least=1)
     num_steps: int = option(ClassifierRecipe.num_steps, "Steps of every classifier.", at_least=1)
     num_classifiers: int = option(
-        1, "Classifiers of each arm, with seeds that count up; the score is their mean.", at_least=1
+        1, "Classifiers of each arm, which differ in their seeds; the score is their mean.", at_least=1
     )
     seed: int = seed_option()
     feature_seed: int = option(
@@ -55,9 +55,19 @@ class SamplesEvaluation:
         check_options(self)
         if self.card and self.samples:
             raise InputError("card is for what the bundle draws itself, not for samples of something else")
+        if self.tokenizer and not self.samples:
+            raise InputError("tokenizer is for samples of something else; a bundle has its own")
+        if self.samples and (told := self._told_of_drawing()):
+            raise InputError(f"{told[0]} is for what the bundle draws itself, not for samples of something else")
         unknown = [name for name in self.metrics if name not in METRICS]
         if unknown or not self.metrics:
             raise InputError(f"metric must be some of {', '.join(METRICS)}, got {self.metric!r}")
+
+    def _told_of_drawing(self) -> list[str]:
+        """The options that tell how to draw, and are not what they are by default."""
+        names = ("guidance_scale", "temperature", "top_p", "batch_size")
+        defaults = {field.name: field.default for field in fields(self)}
+        return [name for name in names if getattr(self, name) != defaults[name]]
 
     @property
     def metrics(self) -> list[str]:

@@ -56,7 +56,7 @@ def test_distances_are_to_the_nearest_training_picture_of_the_same_name():
     assert found.copied[1].isnan()
     assert found.drawn.tolist() == [0.25, 0.0]
     assert found.reconstructed.tolist() == [4.0, 0.0]
-    assert found.report()["drawn_nearer_than_best_copy"] == 0.5  # without a copy to compare with it does not count
+    assert found.report()["drawn_nearer_than_best_copy"] == 1.0  # without a copy to compare with it does not count
     assert found.report()["reconstructed_nearer_than_best_copy"] == 0.0
 
 

@@ -191,10 +191,11 @@ def fake_run(seed: int, cas: float, **changes) -> dict:
         },
         "memorisation": {
             "pixels": {
-                "real test": {"percentile_1": 20.0, "median": 40.0},
-                "decoded test": {"percentile_1": 16.0, "median": 32.0},
-                "samples": {"percentile_1": 18.0, "median": 40.0},
                 "suspect": {"real test": 0.0},
+                "ratio": {
+                    "real test": {"percentile_1": 0.9, "median": 1.0},
+                    "decoded test": {"percentile_1": 1.125, "median": 1.25},
+                },
             }
         },
         "protocol": dict.fromkeys(
@@ -219,7 +220,7 @@ def test_the_table_has_means_and_spreads(tmp_path, capsys):
     gan = fake_run(0, 0.7, system="gan", bits=None, peer={"sampling": {"num_images": 100, "cpu_seconds": 0.5}})
     gan["evaluation"]["seconds"] = None
     del gan["evaluation"]["cas"]["decoded"], gan["evaluation"]["cas"]["share_of_decoded"]
-    del gan["evaluation"]["memorisation"]["pixels"]["decoded test"]
+    del gan["evaluation"]["memorisation"]["pixels"]["ratio"]["decoded test"]
     for name, runs in (("a", [fake_run(0, 0.80), gan]), ("b", [fake_run(1, 0.82)])):
         (tmp_path / f"{name}.json").write_text(json.dumps({"runs": runs}))
     script.main([str(tmp_path / "a.json"), str(tmp_path / "b.json")])

@@ -79,9 +79,20 @@ def test_a_branch_is_what_training_for_its_length_alone_gives(tmp_path):
     assert found[0] == found[1]
 
 
-def test_a_folder_keeps_one_run(tmp_path, capsys):
+def test_a_folder_keeps_one_run(tmp_path, monkeypatch, capsys):
     script = importlib.import_module("scaling")
+    random_codes = script.random_codes
     script.main(arguments(tmp_path))
     with pytest.raises(SystemExit):
         script.main([*arguments(tmp_path), "--seed", "1"])
     assert "holds another run" in capsys.readouterr().err
+    monkeypatch.setattr(script, "random_codes", lambda count: tuple(level * 0 for level in random_codes(count)))
+    with pytest.raises(SystemExit):
+        script.main(arguments(tmp_path))
+    assert "holds another run" in capsys.readouterr().err
+
+
+def test_one_training_cannot_go_back(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        importlib.import_module("scaling").main([*arguments(tmp_path), "--epochs", "2,1"])
+    assert "epochs must ascend, as one training goes through all of them, got (2, 1)" in capsys.readouterr().err

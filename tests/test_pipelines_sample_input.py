@@ -1,11 +1,13 @@
 """What `evaluate samples` compares, in one geometry."""
 
+import json
 import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tiny_chain import tokenizer_folder
 from tiny_samples import NAMES, data, noise
 from tiny_samples import asked as ask
@@ -15,6 +17,7 @@ from pictogram.lm.image_sampler import ImageSampling
 from pictogram.pipelines.evaluate_samples import evaluate_samples
 from pictogram.pipelines.sample_input import native_processor, open_input, sampling_of
 from pictogram.pipelines.sample_shards import write_samples
+from pictogram.pipelines.samples_config import SamplesEvaluation
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
 
 
@@ -44,6 +47,43 @@ def test_grey_pictures_are_compared_in_grey(tmp_path):
     write_samples(tmp_path, noise, NAMES, 4, seed=0, origin={})
     processor = native_processor(str(tmp_path), "train")
     assert processor.num_channels == 1 and dict(processor.size) == {"height": 16, "width": 16}
+
+
+def test_a_single_coloured_picture_makes_a_comparison_in_colour(tmp_path):
+    def last_is_red(classes, seeds):
+        red = Image.new("RGB", (16, 16), "red")
+        return [red if seed == 79 else image for image, seed in zip(noise(classes, seeds), seeds, strict=True)]
+
+    write_samples(tmp_path, last_is_red, NAMES, 80, seed=0, origin={})
+    assert native_processor(str(tmp_path), "train").num_channels == 3
+
+
+def test_coloured_samples_of_grey_pictures_are_no_samples_of_them(asked, tmp_path):
+    for split in ("train", "test"):
+        write_samples(tmp_path / "real" / split, noise, NAMES, 8, seed=0, origin={})
+    red = lambda classes, seeds: [Image.new("RGB", (16, 16), "red") for _ in seeds]  # noqa: E731
+    write_samples(tmp_path / "drawn", red, NAMES, 8, seed=0, origin={})
+    with pytest.raises(InputError, match="the real pictures are grey, samples must be too; row-000000 has colours"):
+        open_input(replace(asked, data=str(tmp_path / "real"), samples=str(tmp_path / "drawn"), num_images=8))
+
+
+def test_samples_drawn_for_another_size_are_not_taken(asked):
+    open_input(asked)
+    manifest = Path(asked.output) / "samples" / "samples.json"
+    content = json.loads(manifest.read_text())
+    assert content["origin"]["size"] == [16, 16]
+    content["origin"]["size"] = [12, 12]
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(InputError, match="holds other samples: origin is"):
+        open_input(asked)
+
+
+@pytest.mark.parametrize("option", [{"guidance_scale": "3"}, {"temperature": "1"}, {"top_p": "0.9"}, {"batch_size": 2}])
+def test_how_to_draw_is_not_said_of_pictures_that_are_there(option):
+    with pytest.raises(InputError, match=f"{next(iter(option))} is for what the bundle draws itself"):
+        SamplesEvaluation(samples="there", **option)
+    with pytest.raises(InputError, match="tokenizer is for samples of something else"):
+        SamplesEvaluation(tokenizer="there")
 
 
 def test_samples_of_other_classes_or_another_size(asked, tmp_path):

@@ -17,7 +17,7 @@ def draw(classes, seeds):
     return [Image.new("L", (6, 4), 50 * number + seed) for number, seed in zip(classes, seeds, strict=True)]
 
 
-def write(folder, count=8, draw=draw, seed=3, **changed):
+def write(folder, count=8, draw=draw, seed=0, **changed):
     return write_samples(folder, draw, NAMES, count, seed=seed, origin={"who": "test"} | changed, shard_size=3)
 
 
@@ -27,9 +27,23 @@ def test_any_user_of_datasets_opens_a_set(tmp_path):
     rows = load_dataset("parquet", data_files=str(tmp_path / "*.parquet"), split="train", cache_dir=str(tmp_path / "c"))
     assert rows.features["label"].names == NAMES
     assert rows["label"] == [0, 1, 2, 0, 1, 2, 0, 1]
-    assert rows["seed"] == list(range(3, 11))
-    assert [image.getpixel((0, 0)) for image in rows["image"]] == [3, 54, 105, 6, 57, 108, 9, 60]
+    assert rows["seed"] == list(range(8))
+    assert [image.getpixel((0, 0)) for image in rows["image"]] == [0, 51, 102, 3, 54, 105, 6, 57]
     assert all(image.mode == "L" for image in rows["image"])
+
+
+def test_sets_of_other_seeds_share_no_seed(tmp_path):
+    drawn = []
+
+    def remembers(classes, seeds):
+        drawn.extend(seeds)
+        return [Image.new("L", (6, 4)) for _ in seeds]
+
+    for seed in (0, 1, 3, (1 << 31) - 1):
+        write(tmp_path / str(seed), draw=remembers, seed=seed)
+    assert len(set(drawn)) == 4 * 8 and max(drawn) < 1 << 63
+    with pytest.raises(InputError, match=r"below 2\*\*31, got 2147483648"):
+        write(tmp_path / "large", seed=1 << 31)
 
 
 def test_pictogram_opens_a_set(tmp_path):
@@ -54,7 +68,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         write(killed, draw=dies)
     write(killed, draw=dies)
-    assert seen == [[3, 4, 5], [6, 7, 8], [6, 7, 8], [9, 10]]
+    assert seen == [[0, 1, 2], [3, 4, 5], [3, 4, 5], [6, 7]]
     names = sorted(path.name for path in whole.iterdir())
     assert names == sorted(path.name for path in killed.iterdir())
     for name in names:

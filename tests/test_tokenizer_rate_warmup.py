@@ -41,7 +41,7 @@ def test_errors_are_weighed_now_and_then():
 
 
 def test_a_frozen_encoder_chooses_as_it_did():
-    model = make(rate_weight=1.0)
+    model: Any = make(rate_weight=1.0)
     model.rate_model.scales.fill_(7.0)
     weighed(0, model, start_from="there", freeze="encoder,codebook")
     assert model.rate_model.warmth == 1.0

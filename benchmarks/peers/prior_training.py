@@ -141,9 +141,12 @@ class PriorTraining:
         """Steps done, after the state was restored."""
         if not self.checkpoint.exists():
             return 0
-        found = torch.load(self.checkpoint, weights_only=True)
-        for part, state in zip(self._parts(), found["states"], strict=True):
-            part.load_state_dict(state)
+        try:
+            found = torch.load(self.checkpoint, weights_only=True)
+            for part, state in zip(self._parts(), found["states"], strict=True):
+                part.load_state_dict(state)
+        except Exception as error:  # of a damaged file the unpickler may say anything
+            raise InputError(f"{self.checkpoint} is damaged; delete it to start again") from error
         self.spent = found["spent"]
         return found["step"]
 
