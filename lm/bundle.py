@@ -186,7 +186,9 @@ class Bundle:
     def _load(cls, directory: Path, name: str, revision: str | None, prior: PreTrainedModel | None) -> Bundle:
         missing = [file for file in bundle_files(directory) if not (directory / file).is_file()]
         if missing:
-            raise InputError(f"{name} is not a whole bundle: it lacks {', '.join(missing)}")
+            is_tokenizer = all((directory / file).is_file() for file in TOKENIZER_FILES)
+            hint = "; it is an image tokenizer, which train-lm makes a bundle of" if is_tokenizer else ""
+            raise InputError(f"{name} is not a whole bundle: it lacks {', '.join(missing)}{hint}")
         prior = _load_prior(directory, name) if prior is None else prior.eval()
         vocabulary = JointVocabulary.load(directory)
         text_tokenizer = load_text_tokenizer(vocabulary, directory)

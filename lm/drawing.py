@@ -43,7 +43,7 @@ class SamplingConfig:
 
     def __post_init__(self) -> None:
         if self.temperature != 0 and not _LEAST_TEMPERATURE <= self.temperature < float("inf"):
-            raise InputError(f"temperature must be 0 or more, {_LEAST_TEMPERATURE} if not 0, got {self.temperature}")
+            raise InputError(f"temperature must be 0, or at least {_LEAST_TEMPERATURE}, got {self.temperature}")
         if self.top_k < 0 or not float(self.top_k).is_integer():
             raise InputError(f"top_k must be 0 (all) or a whole number above, got {self.top_k}")
         if not 0 < self.top_p <= 1:

@@ -285,7 +285,7 @@ def test_reports_of_something_else(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("page", "minutes", "systems"),
-    [("README.md", {30}, {"pictogram", "gan", "pixelsnail"}), ("docs/results.md", {30, 120}, None)],
+    [("docs/figures.md", {30}, {"pictogram", "gan", "pixelsnail"}), ("docs/results.md", {30, 120}, None)],
 )
 def test_the_tables_of_the_pages_are_those_of_the_reports(page, minutes, systems):
     root = Path(__file__).parents[1]

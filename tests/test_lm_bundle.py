@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_chain import bundle, bundle_folder, shared_bundle, tokenizer_folder
 
+from pictogram import load_image_tokenizer
 from pictogram.hub.errors import InputError
 from pictogram.hub.repository import DownloadedRepository
 from pictogram.lm import bundle as bundle_module
@@ -190,6 +191,12 @@ def test_stretched_positions_are_another_bundle(folder: Path):
     config["rope_parameters"] |= {"rope_type": "linear", "factor": 8.0}
     (folder / "config.json").write_text(json.dumps(config))
     assert Bundle.from_pretrained(folder).fingerprint != plain.fingerprint
+
+
+def test_one_is_not_taken_for_the_other(folder: Path):
+    assert "; it is an image tokenizer, which train-lm makes a bundle of" in refusal(folder / "image_tokenizer")
+    with pytest.raises(InputError, match=r"; it is a bundle, whose image tokenizer is .*/image_tokenizer"):
+        load_image_tokenizer(folder)
 
 
 def test_another_image_tokenizer_is_refused(folder: Path):

@@ -124,7 +124,7 @@ def test_what_is_there(running: Running):
         ({"prompt": 3}, 400, "prompt must be a string, got 3"),
         ({"prompt": "x", "size": "17x17"}, 400, "size must be one of 16x16 (or 2x2)"),
         ({"prompt": "x", "n": 0}, 400, "n must be 1 to 4, got 0"),
-        ({"prompt": "x", "temperature": -1}, 400, "temperature must be 0 or more, 1e-06 if not 0, got -1"),
+        ({"prompt": "x", "temperature": -1}, 400, "temperature must be 0, or at least 1e-06, got -1"),
         ({"prompt": "x", "top_p": 1.5}, 400, "top_p must be above 0 and at most 1, got 1.5"),
         ({"prompt": "x", "seed": -1}, 400, "seeds must be 0 or more"),
         ({"prompt": "x", "symbol": 6}, 400, "a symbol is a whole-image code, 0 to 5, got 6"),

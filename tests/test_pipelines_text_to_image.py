@@ -208,7 +208,7 @@ def test_from_pretrained_loads_a_folder():
         ({"prompts": [3]}, r"at least one prompt is expected, and words in each, got \[3\]"),
         ({"num_images": 2_000_000_000}, "at most 1,000,000 pictures can be asked for at a time, got 2,000,000,000"),
         ({"temperature": "hot"}, "temperature must be a number, or one for each level, got 'hot'"),
-        ({"temperature": 5e-324}, "temperature must be 0 or more, 1e-06 if not 0, got 5e-324"),
+        ({"temperature": 5e-324}, "temperature must be 0, or at least 1e-06, got 5e-324"),
         ({"guidance_scale": 1e38}, r"guidance_scale must be 0 or more, at most 10000, got 1e\+38"),
         ({"guidance_interval": (1,)}, "guidance_interval must be two shares"),
         ({"top_k": 1.5}, "top_k must be 0"),

@@ -55,6 +55,13 @@ def test_settings_are_written_and_the_same_ones_go_on(tmp_path):
     assert again.latest() is None
 
 
+def test_a_folder_is_the_same_with_a_slash_behind_it(tmp_path):
+    TrainingFolder(tmp_path / "run", SETTINGS | {"data": "photos/"}).open()
+    assert TrainingFolder(tmp_path / "run", SETTINGS | {"data": "photos"}).settings["data"] == "photos"
+    with pytest.raises(InputError, match=r"data 'photos' -> '/'"):
+        TrainingFolder(tmp_path / "run", SETTINGS | {"data": "/"})
+
+
 @pytest.mark.parametrize("off", [0.0, False, "", None])
 def test_a_run_from_before_there_was_an_option_goes_on_without_it(tmp_path, off):
     TrainingFolder(tmp_path / "run", SETTINGS).open()

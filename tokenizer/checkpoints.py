@@ -35,7 +35,7 @@ class TrainingFolder:
 
     def __init__(self, path: str | os.PathLike[str], settings: dict[str, Any]):
         self.path = Path(path)
-        self.settings = json.loads(json.dumps(settings))
+        self.settings = _without_slashes(json.loads(json.dumps(settings)))
         self.checkpoints = self.path / "checkpoints"
         self._check()
 
@@ -49,7 +49,7 @@ class TrainingFolder:
             if existing == self.path and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
                 raise InputError(f"{self.path} is not empty and holds no training run; give another output folder")
             return
-        found = read_json(run_file)
+        found = _without_slashes(read_json(run_file))
         # An option that a run began without, as there was none, and that is off now changes nothing.
         asked = {key: value for key, value in self.settings.items() if value or key in found}
         changed = sorted(key for key in found.keys() | asked.keys() if found.get(key) != asked.get(key))
@@ -115,6 +115,11 @@ class TrainingFolder:
         finally:
             hook.remove()
         return step
+
+
+def _without_slashes(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings in which "photos/" is the folder that "photos" is."""
+    return {key: value.rstrip("/") or value if isinstance(value, str) else value for key, value in settings.items()}
 
 
 # A checkpoint holds the names of the model itself: DistributedDataParallel adds a prefix, which would tie the run to

@@ -106,7 +106,9 @@ def _load(directory: Path, name: str, revision: str | None) -> LoadedImageTokeni
     if missing:
         # On the Hub the cache makes no folder for nothing.
         what = f"lacks {', '.join(missing)}" if directory.is_dir() or revision else "is not a folder"
-        raise InputError(f"{name} is not an image tokenizer: it {what}")
+        is_bundle = (directory / "image_tokenizer" / TOKENIZER_FILES[0]).is_file()
+        hint = f"; it is a bundle, whose image tokenizer is {name}/image_tokenizer" if is_bundle else ""
+        raise InputError(f"{name} is not an image tokenizer: it {what}{hint}")
     try:
         loaded = _model_class(directory).from_pretrained(directory, local_files_only=True, output_loading_info=True)
         model, report = cast(tuple[ImageTokenizer | AdaptedTokenizer, dict[str, Any]], loaded)
