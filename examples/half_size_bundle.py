@@ -17,6 +17,7 @@ from safetensors.torch import save
 from pictogram import Bundle
 from pictogram.hub.files import atomic_write_bytes
 from pictogram.hub.provenance import Provenance
+from pictogram.hub.shipped import local_folder
 
 
 def main(source: str, output: str) -> None:
@@ -30,7 +31,7 @@ def main(source: str, output: str) -> None:
     bundle.save_pretrained(folder)
     content = save({name: weights.contiguous() for name, weights in rounded.items()}, metadata={"format": "pt"})
     atomic_write_bytes(folder / "model.safetensors", content)
-    if provenance := Provenance.load(Path(source)):
+    if provenance := Provenance.load(local_folder(source)):
         prints = provenance.fingerprints | {"bundle": Bundle.from_pretrained(folder).fingerprint}
         settings = provenance.settings | {"stored_as": "float16"}
         replace(provenance, fingerprints=prints, settings=settings).save(folder)

@@ -19,7 +19,7 @@ from ..hub.files import read_json, write_json
 from ..hub.fingerprint import fingerprint
 from ..tokenizer.checkpoints import TrainingFolder
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
-from ..tokenizer.loading import LoadedImageTokenizer, load_image_tokenizer
+from ..tokenizer.loading import LoadedImageTokenizer
 from .adaptation_config import PriorAdaptationConfig
 from .adaptation_report import adaptation_report, rates_of_new_pictures, rates_of_old_pictures
 from .adapters import add_lora
@@ -30,7 +30,7 @@ from .grow import grow_bundle, new_ids
 from .mixed_rows import mix_rows
 from .moved_rows import MovedRows
 from .train import train_from
-from .training_rows import TrainingRows, content_fingerprint
+from .training_rows import TrainingRows, content_fingerprint, open_image_tokenizer
 from .training_start import PriorStart, new_start
 
 REPORT_FILE = "adaptation.json"
@@ -52,15 +52,18 @@ class AdaptationStart(PriorStart):
 
     def model(self) -> nn.Module:
         """See `PriorStart`."""
-        assert self.origin is not None
-        prior = copy.deepcopy(self.origin.prior)
+        prior = self._first_prior()
         if self.config.lora_rank:
             return add_lora(prior, self.vocabulary, self.config.lora_rank, self.moved_ids)
         return MovedRows(prior, self.moved_ids)
 
     def stock(self, trained: nn.Module) -> PreTrainedModel:
-        """See `PriorStart`."""
-        return trained.merged() if isinstance(trained, MovedRows) else super().stock(trained)
+        """See `PriorStart`; in the number type of the bundle before, in which old rows keep their bits."""
+        assert self.origin is not None
+        prior = trained.merged() if isinstance(trained, MovedRows) else super().stock(trained)
+        stock = copy.deepcopy(self.origin.prior)
+        stock.load_state_dict(prior.state_dict())
+        return stock
 
     def bundle(self, prior: PreTrainedModel) -> Bundle:
         """See `PriorStart`; with its ancestors, where they are still there.
@@ -81,6 +84,7 @@ class _Parts:
     """What an adaptation opens.
 
     Attributes:
+        image_tokenizer: the grown one.
         before: the bundle.
         grown: with rows for the new codes, not trained.
         codes: of the new pictures, to train on.
@@ -90,6 +94,7 @@ class _Parts:
         moved_ids: whose rows may move, ascending.
     """
 
+    image_tokenizer: LoadedImageTokenizer
     before: Bundle
     grown: Bundle
     codes: CodesDataset
@@ -100,7 +105,7 @@ class _Parts:
 
     @classmethod
     def open(cls, config: PriorAdaptationConfig) -> _Parts:
-        before, image = Bundle.from_pretrained(config.from_bundle), load_image_tokenizer(config.tokenizer)
+        before, image = Bundle.from_pretrained(config.from_bundle), open_image_tokenizer(config.tokenizer)
         grown = grow_bundle(before, image)
         codes = load_codes(config.codes, config.split, tokenizer=image)
         scored = load_codes(config.codes, config.eval_split, tokenizer=image) if config.eval_split else codes
@@ -113,7 +118,7 @@ class _Parts:
         moved = new_ids(grown, before)
         if config.moved_rows == "invoked":
             moved = sorted({*moved, *invoked_ids(grown, codes)})
-        return cls(before, grown, codes, scored, reference, scored_reference, tuple(moved))
+        return cls(image, before, grown, codes, scored, reference, scored_reference, tuple(moved))
 
     def rows(self, config: PriorAdaptationConfig) -> TrainingRows:
         """What is learned, and what is scored on the way."""
@@ -121,9 +126,10 @@ class _Parts:
         if self.reference is not None and config.reference_share:
             trained = mix_rows(self.codes, self.reference, config.reference_share)
         contents = [content_fingerprint(each.manifest, each.split) for each in (self.codes, self.reference) if each]
-        image = LoadedImageTokenizer(self.grown.image_tokenizer, self.grown.image_processor, config.tokenizer)
         scored = self.scored if config.eval_split else None
-        return TrainingRows(image, self.grown, trained, scored, fingerprint({}, {"contents": contents})[:16])
+        return TrainingRows(
+            self.image_tokenizer, self.grown, trained, scored, fingerprint({}, {"contents": contents})[:16]
+        )
 
 
 def adapt_prior(config: PriorAdaptationConfig) -> Bundle:

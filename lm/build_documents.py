@@ -15,7 +15,7 @@ from ..hub.command_line import check_options, command, option, run_command, seed
 from ..tokenizer.batches import derived_generator
 from ..tokenizer.progress import progress_bar
 from .code_documents import CodeDocuments, DocumentMix
-from .document_dataset import DocumentsSplit, StoredDocuments, write_documents
+from .document_dataset import DocumentsSplit, StoredDocuments, text_tokenizer_of, write_documents
 from .order import ORDERS
 from .row_order import RowOrder
 from .text_tokenizer import MIN_TEXT_VOCAB_SIZE
@@ -39,7 +39,11 @@ class BuildDocumentsConfig:
     split: str = option("train", "Split of the codes.")
     order: str = option("level", 'Order of the codes, "level" or "pyramid"; a bundle has its own.', one_of=ORDERS)
     context_length: int = option(0, "Longest document, tokens; longer captions are cut. 0: room for all.", at_least=0)
-    text_vocab_size: int = option(1024, "Most text pieces; a bundle has its own.", at_least=MIN_TEXT_VOCAB_SIZE)
+    text_vocab_size: int = option(
+        1024,
+        "Most text pieces; a bundle has its own, and so has a folder with documents.",
+        at_least=MIN_TEXT_VOCAB_SIZE,
+    )
     image_to_text: float = option(0.3, "Share of documents with the picture before its caption.", at_least=0, at_most=1)
     caption_dropout: float = option(0.1, "Share of the other documents without their caption.", at_least=0, at_most=1)
     num_epochs: int = option(1, "Documents per row of codes, each drawn anew.", at_least=1)
@@ -52,13 +56,15 @@ class BuildDocumentsConfig:
 def build_documents(config: BuildDocumentsConfig) -> DocumentsSplit:
     """Writes shuffled documents of a dataset of codes; the same seed gives the same files.
 
+    Another split in a folder of documents is written with the text tokenizer that is there.
+
     Raises:
         InputError: codes of another tokenizer, or a folder that cannot take them, see `write_documents`.
     """
     shared = {key: value for key, value in asdict(config).items() if key not in ("output", "num_epochs")}
     training = PriorTrainingConfig(**shared)
     rows = open_rows(training)
-    start = new_start(training, rows)
+    start = new_start(training, rows, text_tokenizer_of(config.output))
     assert not isinstance(rows.trained, StoredDocuments)
     mix = DocumentMix(image_to_text=config.image_to_text, caption_dropout=config.caption_dropout)
     words = start.words
@@ -83,7 +89,9 @@ def _drawn(source: CodeDocuments, num_epochs: int, seed: int) -> Iterator[list[i
 
 def run(config: BuildDocumentsConfig) -> dict[str, Any]:
     """Builds, and returns what the command prints."""
-    return {"documents": config.output, "split": config.split, **asdict(build_documents(config))}
+    counts = asdict(build_documents(config))
+    del counts["sha256"]
+    return {"documents": config.output, "split": config.split, **counts}
 
 
 main = command(

@@ -48,7 +48,7 @@ class JointModel(nn.Module):
     decoder follows, and the prior learns the codes that come.
 
     Args:
-        tokenizer: chooses codes by its own rule, as `encode` does.
+        tokenizer: chooses codes by its own rule, as `encode` does. Its codebooks are frozen.
         prior: of pictures of the tokenizer's size, codes in level order.
         vocabulary: the prior's.
         rate_weight: squared error of a picture, of pixels of 0 to 255, that a bit is worth.
@@ -58,6 +58,8 @@ class JointModel(nn.Module):
         self, tokenizer: ImageTokenizer, prior: PreTrainedModel, vocabulary: JointVocabulary, rate_weight: float
     ):
         super().__init__()
+        # Loading makes them trainable, and several processes would wait for gradients that never come.
+        tokenizer.codebooks.requires_grad_(False)
         self.tokenizer, self.prior, self.vocabulary, self.rate_weight = tokenizer, prior, vocabulary, rate_weight
         size = tokenizer.config.image_size
         self.grids = tokenizer.config.grids(size, size)

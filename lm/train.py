@@ -159,7 +159,7 @@ class _Trainer:
         if config.code_noise:  # in the whole batch, so that it is the same however documents are shared out
             generator = derived_generator(config.seed, "code noise", step)
             batch = exchange_codes(batch, self.grammar, config.code_noise, generator)
-        if config.dropout:  # what is dropped depends on the step alone, so that it goes on as it would have
+        if config.dropout:  # depends on no state, so that a training goes on as it would have
             generator = derived_generator(config.seed, "dropout", step, self.accelerator.process_index)
             torch.manual_seed(generator.initial_seed())
         for optimizer in self.optimizers:
@@ -225,8 +225,6 @@ class _Trainer:
         captions = sorted(set(filter(None, self.start.words.captions)))
         drawn = torch.randperm(len(captions), generator=derived_generator(config.seed, "examples"))[:_NUM_EXAMPLES]
         tokenizer = rows.image_tokenizer
-        if tokenizer.provenance is not None:
-            tokenizer.provenance.check(tokenizer.name, tokenizer.fingerprints)
         return Provenance(
             stage=self.folder.settings["stage"],
             fingerprints={"bundle": bundle.fingerprint, "codes": bundle.vocabulary.codes_fingerprint},

@@ -12,16 +12,20 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 
+from ..hub.card import public_name
 from ..hub.command_line import check_options, command, option, run_command, seed_option
 from ..hub.errors import InputError
 from ..hub.files import read_json
 from ..hub.fingerprint import fingerprint
+from ..hub.provenance import Provenance, public_settings
 from ..tokenizer import optimizers as tokenizer_optimizers
 from ..tokenizer.accelerators import finish, start_accelerator
 from ..tokenizer.batches import global_batch, prefix_counts, process_slice
 from ..tokenizer.checkpoints import MetricsLog, TrainingFolder
+from ..tokenizer.codes_manifest import library_versions
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.images import Failure
+from ..tokenizer.loading import LoadedImageTokenizer
 from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.pixel_dataset import PixelDataset, load_pixels
 from ..tokenizer.progress import progress_bar
@@ -31,6 +35,7 @@ from .bundle import Bundle
 from .bundle_card import write_bundle_card
 from .joint_model import JointModel, JointOutput
 from .optimizers import build_optimizers
+from .training_rows import image_tokenizer_of
 
 _STEPS_BETWEEN = 50
 """Steps between measurements of what errors are worth."""
@@ -89,7 +94,7 @@ def train_joint(config: JointTrainingConfig) -> Bundle:
     dataset, failures = load_pixels(config.data, config.split, bundle.image_processor)
     folder = TrainingFolder(config.output, config.settings() | _origin(bundle, dataset))
     if not folder.is_complete:
-        _Trainer(config, folder, bundle, dataset, weight).run(failures)
+        _Trainer(config, folder, bundle, image_tokenizer_of(bundle), dataset, weight).run(failures)
     return Bundle.from_pretrained(config.output)
 
 
@@ -100,7 +105,7 @@ def _origin(bundle: Bundle, dataset: PixelDataset) -> dict[str, Any]:
         decoder_fingerprint(bundle.image_tokenizer),
         fingerprint(bundle.prior.state_dict(), {}),
     ]
-    pictures = fingerprint({}, {"keys": dataset.source.keys})
+    pictures = fingerprint({}, dataset.source.identity())
     return {"start": [model[:16] for model in models], "pictures": pictures[:16]}
 
 
@@ -123,13 +128,20 @@ class _Trainer:
     """The state of one joint stage on one process."""
 
     def __init__(
-        self, config: JointTrainingConfig, folder: TrainingFolder, bundle: Bundle, dataset: PixelDataset, weight: float
+        self,
+        config: JointTrainingConfig,
+        folder: TrainingFolder,
+        bundle: Bundle,
+        before: LoadedImageTokenizer,
+        dataset: PixelDataset,
+        weight: float,
     ):
-        self.config, self.folder, self.bundle, self.dataset = config, folder, bundle, dataset
+        self.config, self.folder, self.bundle, self.before, self.dataset = config, folder, bundle, before, dataset
         self.accelerator = start_accelerator("no", "", config.output)
         set_seed(config.seed)
         assert isinstance(bundle.image_tokenizer, ImageTokenizer)
-        model = JointModel(bundle.image_tokenizer, bundle.prior, bundle.vocabulary, weight)
+        prior = bundle.prior.float()  # bfloat16 would round small updates away
+        model = JointModel(bundle.image_tokenizer, prior, bundle.vocabulary, weight)
         model = model.to(self.accelerator.device).train()
         rates, decay = (config.learning_rate, config.prior_learning_rate), _WEIGHT_DECAY
         of_tokenizer = tokenizer_optimizers.build_optimizers(
@@ -198,10 +210,43 @@ class _Trainer:
             # Tables of the old codes would no longer fit: `count-codes` makes new ones.
             bundle = replace(self.bundle, vocabulary=vocabulary, static_chances=None)
             bundle.save_pretrained(self.folder.path)
+            self._provenance(bundle).save(self.folder.path)
             write_bundle_card(bundle, self.folder.path, prompt="")
             listed = [asdict(failure) for failure in failures]
             self.folder.complete({"steps": self.config.num_steps, "seed": self.config.seed, "failures": listed})
         finish(self.accelerator)
+
+    def _provenance(self, bundle: Bundle) -> Provenance:
+        """One training made the prior and its image tokenizer, which names the one before."""
+        settings, vocabulary = self.folder.settings, bundle.vocabulary
+        prints = {"codes": vocabulary.codes_fingerprint, "decoder": vocabulary.decoder_fingerprint}
+        made = Provenance(
+            stage=settings["stage"],
+            fingerprints=prints,
+            data={
+                "name": public_name(self.config.data),
+                "split": self.config.split,
+                "rows": len(self.dataset),
+                "fingerprint": settings["pictures"],
+            },
+            settings=public_settings(settings),
+            versions=library_versions(),
+            image_tokenizer=_entry(self.before.name, self.before.revision, self.before.provenance),
+        )
+        return replace(
+            made,
+            fingerprints={"bundle": bundle.fingerprint, "codes": vocabulary.codes_fingerprint},
+            image_tokenizer=_entry(self.config.output, None, made),
+        )
+
+
+def _entry(name: str, revision: str | None, provenance: Provenance | None) -> dict[str, Any]:
+    """What a provenance says of an image tokenizer."""
+    return {
+        "name": public_name(name),
+        "revision": revision,
+        "provenance": provenance and provenance.to_dict(),
+    }
 
 
 def run_training(config: JointTrainingConfig) -> dict[str, Any]:

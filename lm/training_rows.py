@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..hub.errors import InputError
 from ..hub.fingerprint import fingerprint
+from ..hub.provenance import PROVENANCE_NAME, Provenance
+from ..hub.repository import download_folder
+from ..hub.shipped import local_folder
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
 from ..tokenizer.codes_location import check_fingerprint, find_codes
 from ..tokenizer.codes_manifest import CodesManifest
@@ -15,8 +19,9 @@ from ..tokenizer.descent import check_codes
 from ..tokenizer.loading import LoadedImageTokenizer, load_image_tokenizer
 from .bundle import Bundle
 from .code_documents import CodeRows
-from .document_dataset import StoredDocuments, load_documents
+from .document_dataset import StoredDocuments, load_documents, text_sha256
 from .training_config import PriorTrainingConfig
+from .vocabulary import JointVocabulary
 
 
 @dataclass(frozen=True)
@@ -51,13 +56,11 @@ def open_rows(config: PriorTrainingConfig) -> TrainingRows:
     """Opens what `config` names.
 
     Raises:
-        InputError: codes of another tokenizer, a missing split, pictures of several sizes, or nothing left to learn.
+        InputError: codes of another tokenizer, a missing split, pictures of several sizes, nothing left to learn or to
+            score, or a provenance that is not the image tokenizer's.
     """
     origin = Bundle.from_pretrained(config.from_bundle) if config.from_bundle else None
-    if origin is None:
-        image_tokenizer = load_image_tokenizer(config.tokenizer)
-    else:
-        image_tokenizer = LoadedImageTokenizer(origin.image_tokenizer, origin.image_processor, config.from_bundle)
+    image_tokenizer = open_image_tokenizer(config.tokenizer) if origin is None else image_tokenizer_of(origin)
     if config.documents:
         return _open_documents(config, origin, image_tokenizer)
     trained = _open(config, config.split, image_tokenizer)
@@ -67,9 +70,55 @@ def open_rows(config: PriorTrainingConfig) -> TrainingRows:
         assert isinstance(trained, CodesDataset)  # `PriorTrainingConfig` refuses streaming
         parts = trained.split_by_key({"train": 1 - config.holdout_share, "holdout": config.holdout_share})
         trained, scored = parts["train"], parts["holdout"]
+        if not (len(trained) and len(scored)):
+            raise InputError(
+                f"holdout_share {config.holdout_share:g} leaves {len(trained)} rows to learn and {len(scored)} to "
+                "score, expected at least one of each"
+            )
     for rows in filter(None, (trained, scored)):
         _ = rows.shared_grids  # pictures of several sizes, or none at all, are refused before any work
     return TrainingRows(image_tokenizer, origin, trained, scored, content)
+
+
+def open_image_tokenizer(name: str) -> LoadedImageTokenizer:
+    """Loads an image tokenizer, whose provenance what is trained with it will repeat.
+
+    Raises:
+        InputError: see `load_image_tokenizer`; or its provenance is another model's.
+    """
+    loaded = load_image_tokenizer(name)
+    if loaded.provenance is not None:
+        loaded.provenance.check(name, loaded.fingerprints)
+    return loaded
+
+
+def image_tokenizer_of(bundle: Bundle) -> LoadedImageTokenizer:
+    """The image tokenizer of a bundle that was loaded, under the name and with the provenance that the bundle knows.
+
+    Raises:
+        InputError: the provenance is malformed or another model's.
+    """
+    loaded = LoadedImageTokenizer(bundle.image_tokenizer, bundle.image_processor, bundle.name, bundle.revision)
+    provenance = Provenance.load(_provenance_folder(bundle))
+    if provenance is None or provenance.image_tokenizer is None:
+        return loaded
+    known = provenance.image_tokenizer
+    try:
+        made = known["provenance"] and Provenance(**known["provenance"])
+        named = replace(loaded, name=known["name"], revision=known["revision"], provenance=made)
+    except (KeyError, TypeError) as error:
+        place = f"{bundle.name}/{PROVENANCE_NAME}"
+        raise InputError(f"{place} does not say how the image tokenizer came to be: {error}") from None
+    if made:
+        made.check(bundle.name, loaded.fingerprints)
+    return named
+
+
+def _provenance_folder(bundle: Bundle) -> Path:
+    if bundle.revision is None:
+        return local_folder(bundle.name)
+    patterns = [PROVENANCE_NAME]
+    return download_folder(bundle.name, repo_type="model", revision=bundle.revision, allow_patterns=patterns).folder
 
 
 def _open_documents(
@@ -79,9 +128,17 @@ def _open_documents(
     scored = load_documents(config.documents, config.eval_split) if config.eval_split else None
     there, wanted = trained.vocabulary.codes_fingerprint, image_tokenizer.codes_fingerprint
     check_fingerprint(config.documents, there, wanted)
-    if origin is not None and origin.vocabulary != trained.vocabulary:
-        raise InputError(f"{config.documents} is not written in the vocabulary of {config.from_bundle}")
+    if origin is not None:
+        if _ids_of(origin.vocabulary) != _ids_of(trained.vocabulary):
+            raise InputError(f"{config.documents} is not written in the vocabulary of {config.from_bundle}")
+        if text_sha256(origin.text_tokenizer) != text_sha256(trained.text_tokenizer):
+            raise InputError(f"{config.documents} is not written in the text tokenizer of {config.from_bundle}")
     return TrainingRows(image_tokenizer, origin, trained, scored, trained.content[:16])
+
+
+def _ids_of(vocabulary: JointVocabulary) -> JointVocabulary:
+    """What ids mean: documents do not ask who draws their codes, nor whose files a bundle reads."""
+    return replace(vocabulary, decoder_fingerprint="", ancestors=())
 
 
 def content_fingerprint(manifest: CodesManifest, split: str) -> str:

@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..hub.errors import InputError
 from ..tokenizer.fingerprints import decoder_fingerprint
 from ..tokenizer.loading import LoadedImageTokenizer
 from .adapters import add_lora, merged
@@ -93,7 +94,7 @@ class PriorStart:
 
     def _first_prior(self) -> PreTrainedModel:
         if self.origin is not None:
-            return copy.deepcopy(self.origin.prior)
+            return copy.deepcopy(self.origin.prior).float()  # bfloat16 would round small updates away
         config = self.config
         return build_prior(
             self.vocabulary,
@@ -112,31 +113,55 @@ class PriorStart:
         return Bundle(prior, vocabulary, self.words.text_tokenizer, image_tokenizer.model, image_tokenizer.processor)
 
 
-def new_start(config: PriorTrainingConfig, rows: TrainingRows) -> PriorStart:
+def new_start(
+    config: PriorTrainingConfig, rows: TrainingRows, text_tokenizer: AnyTextTokenizer | None = None
+) -> PriorStart:
     """The words and codes of a bundle, of stored documents, or of new ones; and room for the longest document.
 
+    Args:
+        config: of the training.
+        rows: what is learned and what is scored.
+        text_tokenizer: of new words; None trains one on the captions.
+
     Raises:
-        InputError: the bundle has no pictures of this size.
+        InputError: the bundle has no pictures of this size, or stored documents are longer than the context.
     """
     if isinstance(rows.trained, StoredDocuments):
-        words = Words(rows.trained.vocabulary, rows.trained.text_tokenizer, [])
-        longest = rows.trained.split.longest
+        words = _words_in(rows.trained, rows.image_tokenizer)
+        longest = max(each.split.longest for each in (rows.trained, rows.scored) if isinstance(each, StoredDocuments))
     else:
         captions = sample_captions(rows.trained)
-        words = _words_of(rows.origin, rows.trained, captions) if rows.origin else new_words(config, rows, captions)
+        words = (
+            _words_of(rows.origin, rows.trained, captions)
+            if rows.origin
+            else new_words(config, rows, captions, text_tokenizer)
+        )
         longest = longest_document(captions, words.text_tokenizer, rows.trained)
-    context_length = config.context_length or 2 ** math.ceil(
-        math.log2(2 * longest)
-    )  # twice what was seen, a power of 2
-    if rows.origin is not None:
-        context_length = min(context_length, rows.origin.prior.config.max_position_embeddings)
+    context_length = _context_length(config, rows.origin, longest)
+    if isinstance(rows.trained, StoredDocuments) and longest > context_length:  # captions can be cut, documents cannot
+        raise InputError(
+            f"the longest document of {config.documents} has {longest} tokens, expected at most {context_length}, "
+            "the context length"
+        )
     return PriorStart(config, rows.origin, words, rows.image_tokenizer, context_length)
 
 
-def new_words(config: PriorTrainingConfig, rows: TrainingRows, captions: Sequence[str]) -> Words:
-    """A text tokenizer trained on captions, and the vocabulary that joins it with the codes."""
+def _context_length(config: PriorTrainingConfig, origin: Bundle | None, longest: int) -> int:
+    """What the settings say, or twice the longest document seen, a power of 2; a bundle's own context at most."""
+    context_length = config.context_length or 2 ** math.ceil(math.log2(2 * longest))
+    return context_length if origin is None else min(context_length, origin.prior.config.max_position_embeddings)
+
+
+def new_words(
+    config: PriorTrainingConfig,
+    rows: TrainingRows,
+    captions: Sequence[str],
+    text_tokenizer: AnyTextTokenizer | None,
+) -> Words:
+    """A text tokenizer, if none is given one trained on captions, and the vocabulary that joins it with the codes."""
     assert not isinstance(rows.trained, StoredDocuments)
-    text_tokenizer = TextTokenizer(train_text_tokenizer(captions, config.text_vocab_size))
+    if text_tokenizer is None:
+        text_tokenizer = TextTokenizer(train_text_tokenizer(captions, config.text_vocab_size))
     vocabulary = JointVocabulary.from_scratch(
         text_tokenizer.vocab_size,
         rows.image_tokenizer.model.config.codebook_sizes,  # an ancestor that made the codes has fewer
@@ -146,6 +171,12 @@ def new_words(config: PriorTrainingConfig, rows: TrainingRows, captions: Sequenc
         decoder_fingerprint=decoder_fingerprint(rows.image_tokenizer.model),
     )
     return Words(vocabulary, text_tokenizer, captions)
+
+
+def _words_in(documents: StoredDocuments, image_tokenizer: LoadedImageTokenizer) -> Words:
+    """Those of stored documents, whose codes any decoder may draw that knows them."""
+    decoder = decoder_fingerprint(image_tokenizer.model)
+    return Words(replace(documents.vocabulary, decoder_fingerprint=decoder), documents.text_tokenizer, [])
 
 
 def _words_of(origin: Bundle, rows: CodeRows, captions: Sequence[str]) -> Words:

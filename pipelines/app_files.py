@@ -13,7 +13,7 @@ from ..hub.errors import InputError
 from ..tokenizer.image_processor import to_images
 from ..tokenizer.pictures import png_bytes
 from .app_model import AppModel
-from .codec_format import MAX_PIXELS
+from .codec_format import MAX_PIXELS, read_file
 from .curve_files import FileFormat, formats
 from .curve_pictures import to_tensor
 from .curve_quality import picture_quality
@@ -129,7 +129,7 @@ def read_compressed(model: AppModel, path: str | None) -> list[Image.Image]:
         raise InputError(f"files of at most {_MAX_FILE_BYTES:,} bytes are read here")
     data = file.read_bytes()
     with model.lock:
-        about = model.codec.inspect(data)
+        about = read_file(data, model.codec.native, with_names=False)  # a small file may hold millions of names
         pixels = sum(group.count * group.shape.height * group.shape.width for group in about.groups)
         if about.num_pictures > _MAX_FILE_IMAGES or pixels > _MAX_FILE_PIXELS:
             raise InputError(

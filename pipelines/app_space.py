@@ -113,7 +113,9 @@ def check_space_folder(output: Path) -> None:
     """Raises InputError where a Space would take the place of something else."""
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is no folder")
-    if output.is_dir() and any(output.iterdir()) and not any(output.glob(_METADATA)):
+    # An export that was killed leaves a hidden temporary folder.
+    is_empty = not output.is_dir() or all(entry.name.startswith(".") for entry in output.iterdir())
+    if not is_empty and not any(output.glob(_METADATA)):
         raise InputError(f"{output} holds something that `pictogram app --export` did not write; give another folder")
 
 

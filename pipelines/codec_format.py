@@ -34,8 +34,8 @@ _GREY, _UNUSED, _LEVELS = 4, 8, 4
 _HAS_NAMES = 1
 _MAX_VARINT_BYTES = 5
 MAX_NAME_BYTES = 4096
-_MAX_NAMES_BYTES = 1 << 26
-"""Of one name, and of all names of a file."""
+MAX_NAMES_BYTES = 1 << 26
+"""Of one name, and of all names of a file with the line ends between them."""
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,14 @@ def read_model(data: bytes) -> bytes:
     return reader.take(_MODEL_BYTES)
 
 
-def read_file(data: bytes, native: tuple[int, int]) -> CodecFile:
+def read_file(data: bytes, native: tuple[int, int], *, with_names: bool = True) -> CodecFile:
     """Takes a file apart; nothing is decoded yet.
 
     Args:
         data: all of it.
-        native: as for `write_file`.
+        native: as for `write_file`; (0, 0) if it is not known.
+        with_names: reads the names. A small file may hold millions of them: who wants to know first how many pictures
+            there are leaves them out.
 
     Raises:
         InputError: it is no such file, one of a later version, cut off, or damaged where that can be seen.
@@ -164,6 +166,7 @@ def read_file(data: bytes, native: tuple[int, int]) -> CodecFile:
     kind, model = reader.start(), reader.take(_MODEL_BYTES)
     if kind == PICTURE:
         shape, checksum = reader.shape(native), reader.number(_CHECKSUM_BYTES)
+        _check_squares(1, shape, native)
         return CodecFile(model, (Group(0, 1, shape, checksum, reader.rest()),), is_archive=False)
     flags, total = reader.number(1), reader.varint()
     if flags & ~_HAS_NAMES or not total:
@@ -173,9 +176,10 @@ def read_file(data: bytes, native: tuple[int, int]) -> CodecFile:
     while done < total:
         groups.append(_read_group(reader, done, total, native))
         done += groups[-1].count
-    names = _read_names(reader, total) if flags & _HAS_NAMES else ()
+    packed = reader.take(reader.varint()) if flags & _HAS_NAMES else b""
     if rest := reader.rest():
         raise InputError(f"the file is damaged: {len(rest)} bytes follow its end")
+    names = _unpack_names(packed, total) if flags & _HAS_NAMES and with_names else ()
     return CodecFile(model, tuple(groups), names)
 
 
@@ -183,18 +187,27 @@ def _read_group(reader: _Reader, first: int, total: int, native: tuple[int, int]
     shape, count, checksum = reader.shape(native), reader.varint(), reader.number(_CHECKSUM_BYTES)
     if not 1 <= count <= total - first:
         raise InputError(f"the file is damaged: a group of {count} pictures where {total - first} are left")
-    if count * shape.height * shape.width > MAX_PIXELS:
-        raise InputError(f"the file is damaged: a group of more than {MAX_PIXELS} pixels")
+    _check_squares(count, shape, native)
     return Group(first, count, shape, checksum, reader.take(reader.varint()))
 
 
-def _read_names(reader: _Reader, total: int) -> tuple[str, ...]:
+def _check_squares(count: int, shape: PictureShape, native: tuple[int, int]) -> None:
+    """Raises InputError where the whole squares of a group's pictures have too many pixels."""
+    sides = zip((shape.height, shape.width), native, strict=True)
+    height, width = (-(-side // whole) * whole if whole else side for side, whole in sides)
+    if count * height * width > MAX_PIXELS:
+        raise InputError(f"the file is damaged: a group of more than {MAX_PIXELS} pixels")
+
+
+def _unpack_names(packed: bytes, total: int) -> tuple[str, ...]:
     unpack = zlib.decompressobj()
-    most = min(total * (MAX_NAME_BYTES + 1), _MAX_NAMES_BYTES)
+    most = min(total * (MAX_NAME_BYTES + 1), MAX_NAMES_BYTES)
     try:
-        text = unpack.decompress(reader.take(reader.varint()), most)
+        text = unpack.decompress(packed, most)
         if text.count(b"\n") != total - 1:
             raise InputError(f"the file is damaged: other names than those of {total} pictures")
+        if not text or text.startswith(b"\n") or text.endswith(b"\n") or b"\n\n" in text:
+            raise InputError("the file is damaged: a name in it is empty")
         names = tuple(text.decode().split("\n"))
     except (zlib.error, UnicodeDecodeError) as error:
         raise InputError(f"the file is damaged: its names cannot be read ({error})") from None

@@ -13,7 +13,7 @@ from PIL import Image
 from ..hub.errors import InputError
 from ..lm.bundle import Bundle
 from ..lm.order import flatten, unflatten
-from ..tokenizer.image_processor import to_images
+from ..tokenizer.image_processor import to_8bit
 from .codec_format import MAX_PIXELS, MAX_SIDE, PictureShape
 from .codec_tiles import Tiling
 from .picture_input import Picture, open_picture, picture_mode
@@ -110,8 +110,7 @@ class CodecSquares:
         """
         tiling = self.tiling(shape)
         parts = self._pixels_of(codes, shape.num_levels, drawn, seed).split(tiling.count)
-        images = [image for part in parts for image in to_images(tiling.join(part))]
-        return [image.convert("L" if shape.is_grey else "RGB") for image in images]
+        return [_image(tiling.join(part)[0]).convert("L" if shape.is_grey else "RGB") for part in parts]
 
     def tiling(self, shape: PictureShape) -> Tiling:
         """How pictures of a shape are cut."""
@@ -124,9 +123,9 @@ class CodecSquares:
         if processor.num_channels == 1 and not is_grey and not _has_no_colours(image):
             raise InputError(f"{picture} has colours, but the model knows grey pictures only; convert it to mode L")
         shape = PictureShape(image.height, image.width, is_grey)
-        if not 0 < self.tiling(shape).pixels <= MAX_PIXELS or max(image.size) > MAX_SIDE:
+        if self.tiling(shape).pixels > MAX_PIXELS or max(image.size) > MAX_SIDE:
             raise InputError(
-                f"{picture} has {image.width}x{image.height} pixels; 1 to {MAX_PIXELS} are compressed, in squares of "
+                f"{picture} has {image.width}x{image.height} pixels; up to {MAX_PIXELS} are compressed, in squares of "
                 f"{self.side}, and sides of up to {MAX_SIDE}"
             )
         return Pictures(shape, [image])
@@ -140,7 +139,7 @@ class CodecSquares:
         return flatten(model.encode(squares.to(model.device)), self.bundle.vocabulary.order)
 
     def _pixels_of(self, codes: torch.Tensor, num_levels: int, drawn: bool, seed: int) -> torch.Tensor:
-        """(B, M) codes -> (B, C, side, side) in [-1, 1]."""
+        """(B, M) codes -> (B, C, side, side) uint8, a quarter of what the decoder's floats take."""
         model, kept = self.bundle.image_tokenizer, num_levels or len(self.grids)
         levels = unflatten(codes, self.grids[:kept], self.bundle.vocabulary.order)
         if drawn and num_levels:
@@ -149,12 +148,18 @@ class CodecSquares:
             kept = len(self.grids)
         parts = zip(*(level.split(_SQUARES_AT_ONCE) for level in levels), strict=True)
         with torch.no_grad():
-            return torch.cat([model.decode([level.to(model.device) for level in part], kept).cpu() for part in parts])
+            decoded = (model.decode([level.to(model.device) for level in part], kept) for part in parts)
+            return torch.cat([to_8bit(pixels).to(torch.uint8).cpu() for pixels in decoded])
 
 
 def spread(count: int, most: int) -> list[int]:
     """At most so many of 0..count-1, equally far apart."""
     return [index * count // min(count, most) for index in range(min(count, most))]
+
+
+def _image(pixels: torch.Tensor) -> Image.Image:
+    """(C, H, W) uint8 -> a picture in mode "RGB", or "L" of one channel."""
+    return Image.fromarray(pixels[0].numpy() if len(pixels) == 1 else pixels.movedim(0, -1).numpy())
 
 
 def _has_no_colours(image: Image.Image) -> bool:

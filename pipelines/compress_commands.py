@@ -27,7 +27,7 @@ _MAX_STEM = 50
 """Letters of a file's name, which may take 4 bytes each, that leave room for an ending and a temporary name."""
 
 Output = Annotated[Path, typer.Option(*OUTPUT_FLAGS, help="File for the compressed pictures.")]
-Folder = Annotated[Path, typer.Option(*OUTPUT_FLAGS, help="Folder for the pictures, PNG files.")]
+Folder = Annotated[Path, typer.Option(*OUTPUT_FLAGS, help="Folder for the pictures, PNG files; none is replaced.")]
 
 
 def compress(
@@ -90,12 +90,15 @@ def decompress(
 ) -> None:
     """Read the pictures of a compressed file.
 
-    Example: pictogram decompress photos.picto --model bundle --output photos
+    Example: pictogram decompress photos.picto --model bundle --output again
     """
     data = _read(file)
     output.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
-    result = ImageCodec.from_pretrained(model).decompress(data, rest=rest, seed=seed, progress=True)
-    names = _file_names(result.names or [f"{number:05d}" for number in range(len(result.images))])
+    codec = ImageCodec.from_pretrained(model)
+    about = codec.inspect(data)
+    names = _file_names(about.names or (f"{number:05d}" for number in range(about.num_pictures)))
+    _check_free(output, names)
+    result = codec.decompress(data, rest=rest, seed=seed, progress=True)
     for image, name in zip(result.images, names, strict=True):
         save_picture(image, output / name)
     print_result({"output": str(output), "pictures": len(names), "files": names}, json_output)
@@ -121,7 +124,7 @@ def info(
         checked = asdict(check_origin(file, Bundle.from_pretrained(model))) if model else {}
         print_result({"file": str(file)} | _spoken(read_origin(file), json_output) | checked, json_output)
         return
-    described = _described(read_file(data, (0, 0)), len(data))
+    described = _described(read_file(data, (0, 0), with_names=False), len(data))
     reader = {"read_by": ImageCodec.from_pretrained(model).reader(data)} if model else {}
     print_result({"file": str(file)} | described | reader, json_output)
 
@@ -191,6 +194,16 @@ def _described(file: CodecFile, num_bytes: int) -> dict[str, Any]:
         "payload_bytes": file.payload_bytes,
         "file_bytes": num_bytes,
     }
+
+
+def _check_free(folder: Path, names: Iterable[str]) -> None:
+    """Raises InputError where a picture would take the place of a file: that may be the one it was compressed from."""
+    for name in names:
+        if (folder / name).exists():
+            raise InputError(
+                f"{folder / name} exists, and decompress replaces no file; give another --output, or remove what an "
+                "interrupted run has left there"
+            )
 
 
 def _file_names(names: Iterable[str]) -> list[str]:

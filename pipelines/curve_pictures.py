@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from ..hub.errors import InputError
+from ..tokenizer.decoding import UnreadableImage
 from ..tokenizer.images import ImageSource, load_image_source
 
 
@@ -51,9 +52,17 @@ def load_pictures(source: str, max_train: int, max_test: int) -> Pictures:
 def first_pictures(
     source: ImageSource, most: int, progress: Callable[[int], None] = lambda _: None
 ) -> Iterator[Image.Image]:
-    """In RGB, or in mode "L" if they are grey in every pixel; `progress` is called with 1 after each."""
+    """In RGB, or in mode "L" if they are grey in every pixel; `progress` is called with 1 after each.
+
+    Raises:
+        InputError: a picture cannot be read.
+    """
     for row in range(min(len(source), most)):
-        yield plain_mode(source.read(row))
+        try:
+            image = source.read(row)
+        except UnreadableImage as error:
+            raise InputError(f"{source.key(row)} of {source.name} cannot be read as a picture: {error}") from error
+        yield plain_mode(image)
         progress(1)
 
 

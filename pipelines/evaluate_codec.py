@@ -16,7 +16,7 @@ from PIL import Image
 from ..hub.errors import InputError
 from ..hub.files import atomic_write_text, write_json
 from ..tokenizer.batches import derived_generator
-from ..tokenizer.images import Failure, find_unreadable, load_image_source
+from ..tokenizer.images import Failure, ImageSource, find_unreadable, load_image_source
 from ..tokenizer.progress import progress_bar
 from .bundle_pipeline import check_positive
 from .codec_points import CodecPoint, CodecSetting, bundle_key, codec_point, codec_settings, reader_bytes
@@ -100,7 +100,7 @@ def evaluate_codec(what: CodecEvaluation, output: Path) -> dict[str, Any]:
     Returns:
         What `report.json` holds: `points`, all of them; `curves`, the frontier of each codec; `at_psnr`, bytes of each
         codec at equal PSNR; `rate_differences`, see `bjontegaard_rate`; `costs`, J of each model at each weight;
-        `reader_bytes`, of each model's weights; `failures`, pictures that cannot be read; `protocol`.
+        `reader_bytes`, of each model's weights; `failures`, pictures of both splits that cannot be read; `protocol`.
 
     Raises:
         InputError: something is missing or damaged, or the folder holds points of other pictures.
@@ -114,7 +114,7 @@ def evaluate_codec(what: CodecEvaluation, output: Path) -> dict[str, Any]:
     points = [*own, *measurer.file_points(), *measurer.baseline_points(others)]
     report = _report(what, own, points) | {
         "reader_bytes": measurer.reader_bytes,
-        "failures": [f"{failure.key} ({failure.reason})" for failure in pictures.failures],
+        "failures": [f"{failure.key} ({failure.reason})" for failure in [*pictures.failures, *others.failures]],
         "protocol": measurer.store.protocol,
     }
     write_json(output / "report.json", report)
@@ -150,6 +150,11 @@ def _choose(what: CodecEvaluation) -> _Pictures:
         source = source.select(sorted(order[: what.max_images].tolist()))
     if not len(source):
         raise InputError(f"split {what.split} of {what.data} holds no pictures")
+    return _readable(source)
+
+
+def _readable(source: ImageSource) -> _Pictures:
+    """All pictures but those that cannot be read, which are listed."""
     with progress_bar("read", 2 * len(source)) as advance:
         failures = find_unreadable(source, advance)
         return _Pictures(list(first_pictures(source.without(failures), len(source), advance)), failures)
@@ -177,10 +182,12 @@ class Baselines:
     Attributes:
         jobs: groups of points; none where pictures differ in size or there is nothing to learn from.
         key: of what they learn from and of their settings.
+        failures: pictures to learn from that cannot be read.
     """
 
     jobs: Sequence[Baseline]
     key: str = ""
+    failures: Sequence[Failure] = ()
 
     @classmethod
     def prepare(cls, what: CodecEvaluation, images: Sequence[Image.Image]) -> Baselines:
@@ -194,10 +201,10 @@ class Baselines:
             return cls([])
         settings = what.baselines or LAYOUTS[what.layout]
         source = load_image_source(what.data, what.reference_split)
-        with progress_bar("read", min(len(source), settings.max_train)) as advance:
-            train = stack(list(first_pictures(source, settings.max_train, advance)))
+        reference = _readable(source.select(range(min(len(source), settings.max_train))))
+        train = stack(reference.images)
         learned = hashlib.sha256(train.numpy().tobytes() + repr(settings).encode()).hexdigest()[:16]
-        return cls([*baselines(Pictures.alike(train, test), settings)], learned)
+        return cls([*baselines(Pictures.alike(train, test), settings)], learned, reference.failures)
 
 
 class _Measurer:

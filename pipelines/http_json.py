@@ -49,12 +49,7 @@ class JsonServer:
     num_retries: int = 2
 
     def __post_init__(self) -> None:
-        try:
-            parts = urlsplit(self.url)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port that is no number
-            usable = False
-        if not usable:
+        if not _is_usable(self.url):
             raise InputError(f"a server's URL is expected, such as http://127.0.0.1:8000/v1, got {self.url!r}")
         if not (self.api_key.isascii() and self.api_key.isprintable()):
             raise InputError("an api_key of plain characters is expected, got others, such as a line's end")
@@ -99,7 +94,8 @@ class JsonServer:
         parts = urlsplit(self.url)
         assert parts.hostname is not None
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.hostname, parts.port, timeout=self.timeout)
+        port = parts.port or kind.default_port  # without one http.client takes the end of an IPv6 address for it
+        connection = kind(parts.hostname, port, timeout=self.timeout)
         deadline = time.monotonic() + self.timeout
         watchdog = None
         try:
@@ -147,6 +143,18 @@ class _Answer:
 
 class _Unreachable(Exception):  # noqa: N818
     """No connection, or one that broke: another try may do."""
+
+
+def _is_usable(url: str) -> bool:
+    """Whether a request can be sent there; http.client fails late, and in many ways, at a bad name or path."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        host.encode("idna")
+        is_server = parts.scheme in ("http", "https") and bool(host) and parts.port != 0
+    except ValueError:  # a port that is no number, a part of a name that is empty or too long
+        return False
+    return is_server and parts.path.isascii() and (host + parts.path).isprintable() and " " not in host + parts.path
 
 
 def _break(connected: socket.socket) -> None:

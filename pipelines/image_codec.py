@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from .bundle_pipeline import BundlePipeline, check_positive
 from .codec_format import (
     MAX_LEVELS,
     MAX_NAME_BYTES,
-    MAX_PIXELS,
+    MAX_NAMES_BYTES,
     CodecFile,
     Group,
     context,
@@ -292,9 +293,7 @@ class ImageCodec(BundlePipeline):
         check_positive("group_size", group_size)
         if names and (len(names) != len(pictures) or any("\n" in name or not name for name in names)):
             raise InputError(f"{len(names)} names for {len(pictures)} pictures, expected one for each, on one line")
-        for name in names:
-            if len(name.encode(errors="surrogateescape")) > MAX_NAME_BYTES or not name.isprintable():
-                raise InputError(f"a name must be printable, of at most {MAX_NAME_BYTES} bytes, got {name[:40]!r}")
+        _check_names(names)
         if num_levels not in (None, len(self.squares.grids)) and num_levels > MAX_LEVELS:
             raise InputError(f"a file counts at most {MAX_LEVELS} levels, or keeps all, got {num_levels}")
         if not 0 <= rate_weight < float("inf"):
@@ -313,11 +312,26 @@ class ImageCodec(BundlePipeline):
         if shape.num_levels >= len(squares.grids):
             raise InputError(f"the file is damaged: {shape.num_levels} levels of {len(squares.grids)}")
         around = context(file.model, file.is_archive, file.num_pictures, group.first, group.count, shape)
-        if group.count * squares.tiling(shape).pixels > MAX_PIXELS:
-            raise InputError(f"the file is damaged: a group whose squares have more than {MAX_PIXELS} pixels")
         count, each = group.count * squares.tiling(shape).count, squares.num_codes(shape.num_levels)
         codes = decode_codes(chances, group.payload, group.checksum, count, each, around)
         return squares.images(shape, codes, drawn, seed)
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raises InputError for names that would not be read again."""
+    for name in names:
+        # Not only what is printable: macOS and phones put joiners and narrow spaces into names.
+        is_text = all(unicodedata.category(letter) not in ("Cc", "Cs") for letter in name)
+        if not is_text or len(name.encode()) > MAX_NAME_BYTES:
+            raise InputError(
+                f"a name must be text without control characters, of at most {MAX_NAME_BYTES} bytes, got {name[:40]!r}"
+            )
+    together = len("\n".join(names).encode())
+    if together > MAX_NAMES_BYTES:
+        raise InputError(
+            f"the names of a file take at most {MAX_NAMES_BYTES:,} bytes, got {together:,}; leave them out with "
+            "--no-names, or make several files"
+        )
 
 
 def _checked_indices(indices: Sequence[int], count: int) -> Sequence[int]:

@@ -62,10 +62,12 @@ def open_picture(picture: Picture, background: tuple[int, int, int]) -> Image.Im
     """Opens one picture; arguments as for `open_pictures`.
 
     Raises:
-        InputError: a file is missing or cannot be read as a picture.
+        InputError: a file is missing or cannot be read as a picture, or a picture has no pixels.
     """
     try:
         if isinstance(picture, Image.Image):
+            if 0 in picture.size:
+                raise InputError(f"it has {picture.width}x{picture.height} pixels, at least 1x1 are expected")
             return to_rgb(picture, background)
         if not Path(picture).is_file():
             raise InputError("it is not a file")

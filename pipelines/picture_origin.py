@@ -35,6 +35,9 @@ _MOST_TEXT = 900_000
 
 _MOST_WORDS = 10_000
 
+_MOST_CODES = 1 << 31
+"""No codebook has more; beyond 64 bits a code would not even fit into a tensor."""
+
 
 @dataclass(frozen=True)
 class PictureOrigin:
@@ -130,12 +133,15 @@ def read_origin(path: str | Path) -> dict[str, Any]:
             raise InputError(f"{path} has format {found}, this version of pictogram reads up to {FORMAT_VERSION}")
         for picture in content["pictures"]:
             _ = picture["prompt"], picture["seed"]
-            if any(type(code) is not int for level in picture.get("codes", []) for code in [*level]):
-                raise InputError(f"{path} is damaged where it says who drew it: codes must be whole numbers")
+            codes = [code for level in picture.get("codes", []) for code in [*level]]
+            if any(type(code) is not int or not 0 <= code < _MOST_CODES for code in codes):
+                raise InputError(
+                    f"{path} is damaged where it says who drew it: codes must be whole numbers, 0 to {_MOST_CODES - 1}"
+                )
         _ = content["bundle_fingerprint"], content["model"]
     except InputError:  # which is a ValueError
         raise
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path} is damaged where it says who drew it: {first_line(error)}") from None
     return content
 
@@ -181,6 +187,10 @@ def check_origin(path: str | Path, bundle: Bundle) -> OriginCheck:
 
 def _decoded(bundle: Bundle, flat: list[list[int]]) -> Image.Image:
     """The picture, or the preview from its first levels, of a size of the bundle that has as many codes."""
+    if not flat:
+        raise InputError(
+            "the picture is damaged where it says who drew it: expected codes of a level at least, got none"
+        )
     for grids in bundle.vocabulary.sizes.values():
         shapes = grids[: len(flat)]
         if [rows * columns for rows, columns in shapes] == [len(level) for level in flat]:

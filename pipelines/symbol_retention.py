@@ -44,8 +44,8 @@ class RetentionEvaluation:
         num_seeds: runs of each mode.
         max_images: most pictures of a split, drawn by the seed; None takes all.
         settings: of every adaptation but mode and seed; its seed is the first. Adapters may train as many numbers as
-            the rows of the mode symbols, if that is compared, unless a rank or a budget is set. Of tasks each gains as
-            many codes.
+            the rows of the mode symbols, if that is compared, unless a rank or a budget is set; of tasks, as many as at
+            the task where those were most. Of tasks each gains as many codes.
     """
 
     model: str
@@ -178,13 +178,11 @@ def _selection(what: RetentionEvaluation, split: str, processor: ImageTokenizerI
 
 
 def _runs(what: RetentionEvaluation, prepared: Preparation, settings: AdaptationSettings) -> Iterator[RetentionRun]:
-    """One run a mode, of full the best one; it goes first, since the others are measured by it, and lora last."""
+    """One run a mode, of full the best one."""
     best: float | None = None
     trained: int | None = None
-    for mode in (mode for mode in (FULL, GROW, SYMBOLS, LORA) if mode in what.modes):
-        asked = replace(settings, mode=mode)
-        if mode == LORA and trained is not None and not (settings.lora_rank or settings.lora_budget):
-            asked = replace(asked, lora_budget=max(trained, least_budget(prepared.model.decoder)))
+    for mode in _in_order(what.modes):
+        asked = _settings_of(mode, settings, trained, prepared.model)
         if mode == FULL:
             found, asked = _best_full(what, prepared, asked)
             best = found.new.gain
@@ -222,13 +220,33 @@ def _sequences(
     new_codes = ",".join(map(str, settings.new_counts(model.config.codebook_sizes)))  # the same at every task
     settings = replace(settings, new_codes=new_codes)
     learned, measured = (_selection(what, split, processor) for split in (what.split, what.measured_split))
-    for mode in what.modes:
+    trained: int | None = None
+    for mode in _in_order(what.modes):
+        asked = _settings_of(mode, settings, trained, model)
         rates = what.full_learning_rates if mode == FULL else [settings.learning_rate]
         tried = [
-            task_sequence(model, processor, groups, learned, measured, replace(settings, mode=mode, learning_rate=rate))
+            task_sequence(model, processor, groups, learned, measured, replace(asked, learning_rate=rate))
             for rate in rates
         ]
-        yield max(tried, key=lambda sequence: mean(sequence.psnr[-1]))
+        best = max(tried, key=lambda sequence: mean(sequence.psnr[-1]))
+        if mode == SYMBOLS:
+            trained = max(best.numbers_trained)
+        yield best
+
+
+def _in_order(modes: Sequence[str]) -> list[str]:
+    """Full first, since the others are measured by it, and lora last, since symbols says how large it is."""
+    return [mode for mode in (FULL, GROW, SYMBOLS, LORA) if mode in modes]
+
+
+def _settings_of(
+    mode: str, settings: AdaptationSettings, trained: int | None, model: ImageTokenizer
+) -> AdaptationSettings:
+    """The settings of a mode; adapters get `trained` numbers, or those of rank 1, unless told how large they are."""
+    asked = replace(settings, mode=mode)
+    if mode != LORA or trained is None or settings.lora_rank or settings.lora_budget:
+        return asked
+    return replace(asked, lora_budget=max(trained, least_budget(model.decoder)))
 
 
 def _summary(runs: Sequence[RetentionRun]) -> list[dict[str, Any]]:

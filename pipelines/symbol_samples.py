@@ -20,6 +20,7 @@ import torch
 from ..hub.command_line import check_options, command, option, seed_option
 from ..hub.errors import InputError
 from ..hub.files import write_json
+from ..lm.image_sampler import ImageSampling
 from ..tokenizer.gradient_histograms import edges_of, gradient_histograms
 from ..tokenizer.model import ImageTokenizer
 from ..tokenizer.principal_components import PrincipalComponents
@@ -113,6 +114,7 @@ def evaluate_symbol_samples(what: SymbolSamplesConfig) -> dict[str, Any]:
             **asdict(what),
             "num_images": len(measured.classes),
             "num_reference_images": len(reference.classes),
+            "sampling": asdict(ImageSampling().of_model(pipeline.bundle.image_generation_config)),
             "classifier": f"logistic regression of {_NUM_COMPONENTS} components of edge histograms",
         },
     }

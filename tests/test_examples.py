@@ -10,6 +10,7 @@ import tiny_chain
 import torch
 from PIL import Image
 
+from pictogram.hub.provenance import Provenance
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.documents import image_to_text, images_to_ids
 from pictogram.tokenizer.codes_dataset import load_codes
@@ -65,6 +66,14 @@ def test_half_size_bundle(tmp_path):
     for name, weights in first.prior.state_dict().items():
         assert torch.equal(half.prior.state_dict()[name], weights.half().float())
     assert half.vocabulary == first.vocabulary
+
+
+def test_half_size_bundle_of_a_name(tmp_path):
+    """What is known of a shipped model's making goes along."""
+    run("half_size_bundle.py", "fashion", str(tmp_path / "half"))
+    provenance = Provenance.load(tmp_path / "half")
+    assert provenance is not None and provenance.settings["stored_as"] == "float16"
+    assert provenance.fingerprints["bundle"] == Bundle.from_pretrained(tmp_path / "half").fingerprint
 
 
 def test_read_codes(tmp_path):

@@ -23,8 +23,6 @@ TESTED_ELSEWHERE = {
     "lm/decoder.py",
     "lm/held_out.py",
     "lm/training_config.py",
-    "lm/training_rows.py",
-    "lm/training_start.py",
     "pipelines/command_options.py",
     "pipelines/compress_commands.py",
     "pipelines/draw_commands.py",

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 import torch
 from tiny_adaptation import old_folder
-from tiny_chain import bundle_folder, codes_folder, pictures, shared_bundle, tokenizer_folder
+from tiny_chain import bundle, bundle_folder, codes_folder, pictures, shared_bundle, tokenizer_folder
+from tiny_evaluations import provenance
 from tiny_grown import grown, grown_codes_folder, grown_folder
 from typer.testing import CliRunner
 
 from pictogram import Bundle, ImageCodec, load_codes
 from pictogram.__main__ import app
 from pictogram.hub.errors import InputError
+from pictogram.hub.provenance import Provenance
 from pictogram.lm import adapt_prior as adapt_prior_module
 from pictogram.lm import train as train_module
 from pictogram.lm.adapt_prior import PriorAdaptationConfig, adapt_prior, invoked_ids
@@ -23,6 +25,7 @@ from pictogram.lm.ancestor_bundle import ancestor_bundle
 from pictogram.lm.train import PriorTrainingConfig, train_prior
 from pictogram.pipelines.tokenize import tokenize
 from pictogram.pipelines.tokenize_job import TokenizeConfig
+from pictogram.tokenizer.loading import load_image_tokenizer
 
 RESULTS = ("model.safetensors", "metrics.jsonl", "vocabulary.json", "adaptation.json", "code_frequencies.safetensors")
 
@@ -203,6 +206,45 @@ def test_a_bundle_that_is_trained_on_names_no_ancestor(adapted: Path, tmp_path):
         )
     )
     assert trained.vocabulary.ancestors == () and trained.vocabulary.codebook_sizes == (8, 12)
+
+
+@pytest.mark.parametrize("options", [{}, {"lora_rank": 2}])
+def test_rows_of_a_prior_in_bfloat16_learn_in_float32(tmp_path, monkeypatch, options: dict[str, int]):
+    if options:
+        pytest.importorskip("peft")
+    coarse = bundle("level")
+    coarse.prior.to(torch.bfloat16)  # pyright: ignore[reportArgumentType]
+    coarse.save_pretrained(tmp_path / "coarse")
+    starts = []
+
+    def train_from(start, *rest):
+        starts.append({weight.dtype for weight in start.model().parameters()})
+        train_module.train_from(start, *rest)
+
+    monkeypatch.setattr(adapt_prior_module, "train_from", train_from)
+    after = adapt_prior(config(tmp_path / "bundle", from_bundle=str(tmp_path / "coarse"), **options))
+    assert starts == [{torch.float32}]
+    assert {weight.dtype for weight in after.prior.parameters()} == {torch.bfloat16}
+    for first, last in zip(tables(coarse), tables(after), strict=True):
+        assert torch.equal(first, last[: len(first)])
+    if not options:
+        old = report(tmp_path / "bundle")["rate"]["old_pictures"]["bits_per_image"]
+        assert old["after_restricted"] == old["before"]
+        (ancestor,) = after.vocabulary.ancestors
+        assert ancestor_bundle(after, ancestor).fingerprint == Bundle.from_pretrained(tmp_path / "coarse").fingerprint
+
+
+def test_the_provenance_of_the_grown_tokenizer_is_handed_on(tmp_path):
+    folder = shutil.copytree(grown_folder(), tmp_path / "grown")
+    provenance(load_image_tokenizer(folder)).save(folder)
+    adapt_prior(config(tmp_path / "bundle", tokenizer=str(folder), num_steps=1))
+    found = Provenance.load(tmp_path / "bundle")
+    assert found is not None and found.image_tokenizer is not None
+    assert found.image_tokenizer["provenance"]["data"]["name"] == "embedded"
+    provenance(load_image_tokenizer(tokenizer_folder())).save(folder)
+    with pytest.raises(InputError, match=r"grown/provenance\.json is another model's"):
+        adapt_prior(config(tmp_path / "other", tokenizer=str(folder)))
+    assert not (tmp_path / "other").exists()
 
 
 def test_it_is_adapted_again(adapted: Path):

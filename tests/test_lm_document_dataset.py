@@ -8,8 +8,10 @@ from datasets import load_dataset
 from tiny_chain import codes_folder, shared_bundle, text_tokenizer
 
 from pictogram.hub.errors import InputError
+from pictogram.hub.fingerprint import fingerprint
 from pictogram.lm.document_dataset import StoredDocuments, load_documents, write_documents
 from pictogram.lm.documents import ImageSegment, TextSegment, build_document, images_to_ids, parse_document
+from pictogram.lm.text_tokenizer import TextTokenizer, train_text_tokenizer
 from pictogram.tokenizer.codes_dataset import load_codes
 
 VOCABULARY, TEXT = shared_bundle().vocabulary, text_tokenizer()
@@ -66,6 +68,69 @@ def test_splits_come_one_after_the_other_and_files_of_a_killed_writer_go(folder)
     assert load_documents(folder).content != load_documents(folder, "test").content
 
 
+def test_a_split_that_is_finished_meanwhile_stays(folder):
+    def slowly():
+        yield from two_pictures(range(2))
+        write_documents(two_pictures(range(3)), folder, VOCABULARY, TEXT, split="test")
+
+    write_documents(slowly(), folder, VOCABULARY, TEXT, split="more")
+    assert [load_documents(folder, split).split.rows for split in ("train", "test", "more")] == [16, 3, 2]
+
+
+def test_a_writer_killed_before_the_manifest_starts_again(folder):
+    written = load_documents(folder).content
+    (folder / "documents.json").unlink()
+    write_documents(two_pictures(), folder, VOCABULARY, TEXT)
+    assert load_documents(folder).content == written
+
+
+def test_files_of_other_splits_are_not_taken_for_left_over_ones(folder):
+    other = folder / "data" / "test-clean-00000.parquet"
+    other.write_bytes(b"of an earlier version")
+    write_documents(two_pictures(range(3)), folder, VOCABULARY, TEXT, split="test")
+    assert other.exists()
+
+
+def other_text_tokenizer() -> TextTokenizer:
+    """Of as many pieces."""
+    other = TextTokenizer(train_text_tokenizer(["violet mango kiwi lemon winking banner truck ship tower"] * 20, 290))
+    assert other.vocab_size == TEXT.vocab_size
+    return other
+
+
+def test_a_split_in_another_text_tokenizer_is_refused(folder):
+    with pytest.raises(InputError, match=r"holds documents in text tokenizer .* equal ids would be other words"):
+        write_documents(two_pictures(range(3)), folder, VOCABULARY, other_text_tokenizer(), split="test")
+    assert load_documents(folder).text_tokenizer.encode("red apple") == TEXT.encode("red apple")
+
+
+def test_a_text_tokenizer_that_was_exchanged_is_refused(folder):
+    other_text_tokenizer().save(folder / "tokenizer.model")
+    with pytest.raises(InputError, match="holds documents in text tokenizer"):
+        load_documents(folder)
+
+
+def test_the_content_tells_other_documents_of_equal_size(tmp_path):
+    documents, contents = two_pictures(range(2)), []
+    for name, written in (("a", documents), ("b", documents), ("c", documents[::-1])):
+        write_documents(written, tmp_path / name, VOCABULARY, TEXT)
+        contents.append(load_documents(tmp_path / name).content)
+    sizes = {(tmp_path / name / "data" / "train-00000.parquet").stat().st_size for name in "abc"}
+    assert len(sizes) == 1 and contents[0] == contents[1] != contents[2]
+
+
+def test_folders_from_before_hashes_were_kept(folder):
+    manifest = json.loads((folder / "documents.json").read_text())
+    del manifest["text_sha256"], manifest["splits"]["train"]["sha256"]
+    (folder / "documents.json").write_text(json.dumps(manifest))
+    size = (folder / "data" / "train-00000.parquet").stat().st_size
+    told_by = {"split": manifest["splits"]["train"], "bytes": [size], "vocabulary": VOCABULARY.to_json()}
+    assert load_documents(folder).content == fingerprint({}, told_by)
+    write_documents(two_pictures(range(3)), folder, VOCABULARY, TEXT, split="test")
+    assert load_documents(folder).documents(range(16)) == two_pictures()
+    assert load_documents(folder).content == fingerprint({}, told_by)
+
+
 def test_many_files(tmp_path, monkeypatch):
     monkeypatch.setattr("pictogram.lm.document_dataset._ROWS_PER_FILE", 5)
     assert write_documents(two_pictures(), tmp_path / "d", VOCABULARY, TEXT).num_files == 4
@@ -87,6 +152,12 @@ def test_bad_documents_and_bad_folders_are_refused(folder, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("mine")
     refused("is not empty and holds no documents", whole, tmp_path / "other")
+    shutil.copytree(folder, tmp_path / "text")
+    shutil.rmtree(tmp_path / "text" / "data")
+    (tmp_path / "text" / "documents.json").unlink()
+    refused("is not empty and holds no documents", whole, tmp_path / "text")  # somebody's tokenizer
+    for split in ("train-clean", "train/x", "../x", ""):
+        refused("a split's name is letters, digits and underscores, with dots between", whole, folder, split=split)
     assert load_documents(folder).documents(range(16)) == two_pictures()
 
 

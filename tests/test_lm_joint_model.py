@@ -4,12 +4,13 @@ import copy
 
 import pytest
 import torch
-from tiny_chain import image_tokenizer, prior, shared_bundle
+from tiny_chain import image_tokenizer, prior, shared_bundle, tokenizer_folder
 
 from pictogram.lm.code_chances import PriorChances
 from pictogram.lm.fused_prior import FusedPrior
 from pictogram.lm.joint_model import JointModel
 from pictogram.lm.order import flatten
+from pictogram.tokenizer.model import ImageTokenizer
 
 
 def pixels(count=6, seed=3):
@@ -45,6 +46,17 @@ def test_the_prior_s_bits_reach_the_encoder_and_not_the_codebooks():
     assert moved and all(same_gradient(weights, name) for name in weights[0] if name.startswith("decoder."))
     assert all(book.grad is None for name, book in weights[1].items() if name.startswith("codebooks."))
     assert same_gradient([dict(model.prior.named_parameters()) for model in (plain, priced)], "lm_head.weight")
+
+
+def test_every_trainable_weight_of_a_loaded_tokenizer_gets_a_gradient():
+    """Several processes wait for each of them."""
+    vocabulary = shared_bundle("level").vocabulary
+    loaded = ImageTokenizer.from_pretrained(tokenizer_folder()).train()
+    model = JointModel(loaded, copy.deepcopy(prior(vocabulary)), vocabulary, 50.0)
+    model.weigh(pixels(16, seed=9), seed=0)
+    model(pixels()).loss.backward()
+    assert [name for name, weight in model.named_parameters() if weight.requires_grad and weight.grad is None] == []
+    assert not any(weight.requires_grad for weight in loaded.codebooks.parameters())
 
 
 def same_gradient(weights, name):

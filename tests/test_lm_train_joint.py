@@ -1,19 +1,28 @@
 """The joint stage."""
 
-from dataclasses import replace
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
 import torch
 from tiny_adapters import adapted
 from tiny_chain import bundle_folder, image_tokenizer, pictures, shared_bundle
+from tiny_evaluations import provenance
+from tiny_pictures import png
 
 from pictogram.hub.errors import InputError
+from pictogram.hub.provenance import Provenance
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.train_joint import JointTrainingConfig, _rate_weight, train_joint
+from pictogram.lm.training_rows import image_tokenizer_of
 from pictogram.tokenizer.checkpoints import MetricsLog
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
+from pictogram.tokenizer.loading import LoadedImageTokenizer
 from pictogram.tokenizer.model import ImageTokenizer
 
 
@@ -94,6 +103,53 @@ def rated_bundle(folder):
     )
     replace(bundle, image_tokenizer=tokenizer, vocabulary=vocabulary).save_pretrained(folder)
     return folder
+
+
+def test_the_provenance_names_the_pictures_and_the_tokenizer_before(tmp_path):
+    folder = shutil.copytree(bundle_folder(), tmp_path / "bundle")
+    before = Bundle.from_pretrained(folder)
+    made = provenance(LoadedImageTokenizer(before.image_tokenizer, before.image_processor, ""))
+    entry = {"name": "photo-tokenizer", "revision": None, "provenance": made.to_dict()}
+    replace(made, fingerprints={"codes": made.fingerprints["codes"]}, image_tokenizer=entry).save(folder)
+    after = train_joint(config(tmp_path / "joint", from_bundle=str(folder), num_steps=1))
+    found = Provenance.load(tmp_path / "joint")
+    assert found is not None
+    assert (found.stage, found.data["name"], found.data["rows"]) == ("joint", "pictures", 16)
+    assert found.fingerprints == {"bundle": after.fingerprint, "codes": after.vocabulary.codes_fingerprint}
+    now = image_tokenizer_of(after)  # which compares the fingerprints
+    assert (now.name, now.provenance and now.provenance.image_tokenizer) == ("joint", entry)
+    assert "learned from" in (tmp_path / "joint" / "README.md").read_text()
+
+
+def test_a_run_does_not_go_on_with_other_pictures_of_the_same_names(tmp_path):
+    folder = shutil.copytree(pictures(), tmp_path / "pictures")
+    train_joint(config(tmp_path / "joint", data=str(folder), num_steps=1))
+    (folder / "00.png").write_bytes(png(7, (16, 16)))
+    with pytest.raises(InputError, match="holds a run with other settings"):
+        train_joint(config(tmp_path / "joint", data=str(folder), num_steps=1))
+
+
+def test_a_prior_in_bfloat16_learns_in_float32(tmp_path):
+    before = Bundle.from_pretrained(bundle_folder())
+    before.prior.to(torch.bfloat16)  # pyright: ignore[reportArgumentType]
+    before.save_pretrained(tmp_path / "coarse")
+    options = {"from_bundle": str(tmp_path / "coarse"), "num_steps": 1, "prior_learning_rate": 1e-6, "warmup_steps": 0}
+    after = train_joint(config(tmp_path / "joint", **options)).prior
+    assert after.dtype == torch.float32
+    first, last = before.prior.state_dict(), after.state_dict()
+    name = "model.layers.0.mlp.up_proj.weight"
+    assert (first[name].float() != last[name]).float().mean() > 0.9
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    settings = asdict(config(tmp_path / "two", prefix_share=0.5))
+    arguments = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items() if name != "from_bundle"]
+    command = [*torchrun, "-m", "pictogram.lm.train_joint", "--from", str(bundle_folder()), *arguments, "--json"]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["last"]["step"] == 4
 
 
 def test_codebooks_that_learn_by_gradient_would_not_stay():

@@ -189,14 +189,14 @@ def test_a_chain_by_hand(run, tmp_path):
     assert (tmp_path / "completions.png").is_file()
     captioned = document(run("caption", *files, "--model", "bundle", "--json"))
     assert [row["file"] for row in captioned["captions"]] == files
-    for options in ((), ("--static", "--num-levels", 1)):  # train-lm counted the tables
+    for again, options in (("again", ()), ("static", ("--static", "--num-levels", 1))):  # train-lm counted the tables
         packed = document(run("compress", data, "--output", "all.picto", *options, "--json"))
         assert packed["pictures"] == 16 and packed["file_bytes"] == (tmp_path / "all.picto").stat().st_size
         told = document(run("info", "all.picto", "--json"))
         assert (told["pictures"], told["levels"]) == (16, [1] if options else ["all"])
-        unpacked = document(run("decompress", "all.picto", "--output", "again", "--json"))
+        unpacked = document(run("decompress", "all.picto", "--output", again, "--json"))
         assert unpacked["files"] == [f"{number:02d}.png" for number in range(16)]
-        with Image.open(tmp_path / "again" / "15.png") as image:
+        with Image.open(tmp_path / again / "15.png") as image:
             assert image.size == (16, 16)
     scores = ("evaluate", "tokenizer", "--data", data, "--split", "train", "--picture", "grid.png")
     assert document(run(*scores, "--json"))["num_images"] == 16
@@ -259,6 +259,37 @@ def test_names_in_a_file_lead_nowhere_else(run, tmp_path):
     assert found["files"] == ["up.png", "passwd.png", "up-2.png", "picture.png", "b.png", "hidden.png"]
     assert sorted(path.name for path in (tmp_path / "in" / "out").iterdir()) == sorted(found["files"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_decompress_replaces_no_file(run, tmp_path, monkeypatch):
+    """Least of all the pictures that the file was made of."""
+    photos = Path(shutil.copytree(pictures(), tmp_path / "photos"))
+    before = {path.name: path.read_bytes() for path in photos.iterdir()}
+    assert run("compress", "photos", "--model", bundle_folder(), "--output", "photos.picto").code == 0
+    monkeypatch.setattr(ImageCodec, "decompress", None)
+    ran = run("decompress", "photos.picto", "--model", bundle_folder(), "--output", "photos")
+    assert ran.code == 2 and ran.out == ""
+    assert "photos/00.png exists, and decompress replaces no file; give another --output, or remove what" in ran.err
+    assert {path.name: path.read_bytes() for path in photos.iterdir()} == before
+
+
+def test_names_as_macos_and_phones_give_them(run, tmp_path):
+    (tmp_path / "photos").mkdir()
+    names = ["at 3.00\u202fPM.png", "fam\U0001f469\u200d\U0001f467.png", "ideo\u3000space.png", "soft\u00adhyphen.png"]
+    for name in names:
+        shutil.copy(pictures() / "00.png", tmp_path / "photos" / name)
+    assert run("compress", "photos", "--model", bundle_folder(), "--output", "photos.picto").code == 0
+    found = document(run("decompress", "photos.picto", "--model", bundle_folder(), "--output", "again", "--json"))
+    expected = ["at 3.00PM.png", "fam\U0001f469\U0001f467.png", "ideospace.png", "softhyphen.png"]
+    assert sorted(found["files"]) == sorted(expected)
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == sorted(expected)
+
+
+def test_info_reads_no_names(run, tmp_path, monkeypatch):
+    """A file of kilobytes may hold millions."""
+    assert run("compress", pictures(), "--model", bundle_folder(), "--output", "a.picto").code == 0
+    monkeypatch.setattr("pictogram.pipelines.codec_format._unpack_names", None)
+    assert document(run("info", "a.picto", "--json"))["pictures"] == 16
 
 
 def test_the_same_seed_writes_the_same_picture(run, tmp_path):

@@ -69,6 +69,13 @@ def test_files_that_cannot_be_read(tmp_path, monkeypatch):
     file.write_bytes(data)
     assert len(read_compressed(model(), str(file))) == 3
     monkeypatch.setattr(app_files, "_MAX_FILE_IMAGES", 2)
+    named = model().codec.compress([picture(n, (16, 16)) for n in range(3)], names=["a", "b", "c"]).data
+    with monkeypatch.context() as patch:
+        patch.setattr("pictogram.pipelines.codec_format._unpack_names", None)  # they may be millions
+        file.write_bytes(named)
+        with pytest.raises(InputError, match="at most 2 pictures"):
+            read_compressed(model(), str(file))
+    file.write_bytes(data)
     with pytest.raises(InputError, match="at most 2 pictures"):
         read_compressed(model(), str(file))
     monkeypatch.setattr(app_files, "_MAX_FILE_BYTES", 20)

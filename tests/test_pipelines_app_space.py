@@ -86,6 +86,8 @@ def test_a_trainings_folder_gives_its_parents_name(tmp_path):
 def test_folders_of_something_else(tmp_path):
     check_space_folder(tmp_path / "new")
     check_space_folder(tmp_path)
+    (tmp_path / ".files.4242-0123abcd.tmp" / "pictogram").mkdir(parents=True)  # an export was killed
+    check_space_folder(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is no folder"):
         check_space_folder(tmp_path / "file")

@@ -1,6 +1,7 @@
 """The files of `pictogram compress`, byte by byte."""
 
 import contextlib
+import dataclasses
 
 import pytest
 from hypothesis import given, settings
@@ -37,6 +38,10 @@ def archive():
         Group(4, 160, PictureShape(768, 512), 3, b"x" * 300),
     )
     return CodecFile(MODEL, groups, tuple(f"{number}-日本.png" for number in range(164)))
+
+
+def archive_of(count, shape, names):
+    return CodecFile(MODEL, (Group(0, count, shape, 1, b""),), names)
 
 
 def test_known_bytes():
@@ -133,6 +138,29 @@ def test_damaged_names():
     data[-3] ^= 1
     with pytest.raises(InputError, match="names"):
         read_file(bytes(data), NATIVE)
+
+
+@pytest.mark.parametrize("names", [("", "b"), ("a", ""), ("", "")])
+def test_empty_names_are_damage(names):
+    """None is written, and millions of them would fit into kilobytes."""
+    file = CodecFile(MODEL, (Group(0, 2, PictureShape(32, 32), 1, b"a"),), names)
+    with pytest.raises(InputError, match="a name in it is empty"):
+        read_file(write_file(file, NATIVE), NATIVE)
+
+
+@pytest.mark.parametrize("file", [picture(PictureShape(1, 1 << 22)), archive_of(1 << 17, PictureShape(1, 1), ("a",))])
+def test_whole_squares_count_before_names_are_read(file):
+    data = write_file(file, NATIVE)
+    with pytest.raises(InputError, match=f"a group of more than {MAX_PIXELS} pixels"):
+        read_file(data, NATIVE)
+    assert read_file(data, (0, 0), with_names=False).num_pictures == file.num_pictures
+
+
+def test_a_file_without_its_names():
+    data = write_file(archive(), NATIVE)
+    assert read_file(data, NATIVE, with_names=False) == dataclasses.replace(archive(), names=())
+    with pytest.raises(InputError, match="1 bytes follow its end"):
+        read_file(data + b"x", NATIVE, with_names=False)
 
 
 def test_the_context_tells_everything_apart():

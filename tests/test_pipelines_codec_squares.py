@@ -6,7 +6,9 @@ import torch
 from PIL import Image
 from tiny_chain import shared_bundle
 
+from pictogram.lm.order import unflatten
 from pictogram.pipelines.codec_squares import CodecSquares
+from pictogram.tokenizer.image_processor import to_images
 
 
 def noise(width, height, seed=0):
@@ -33,6 +35,20 @@ def test_many_squares_go_in_parts(num_levels, monkeypatch):
     assert expected.shape == (45, 1 if num_levels else 5)
     monkeypatch.setattr("pictogram.pipelines.codec_squares._SQUARES_AT_ONCE", 4)
     assert torch.equal(squares.codes(group), expected)
+
+
+def test_squares_are_kept_in_8_bits():
+    """Floats of all squares would take four times as much."""
+    bundle = shared_bundle("level")
+    squares = CodecSquares(bundle)
+    (group,) = squares.groups([noise(40, 20, seed) for seed in range(3)], 0, 8)
+    codes = squares.codes(group)
+    kept = squares._pixels_of(codes, 0, False, 0)
+    assert kept.dtype == torch.uint8
+    decoded = bundle.image_tokenizer.decode(unflatten(codes, squares.grids, "level"))
+    expected = to_images(squares.tiling(group.shape).join(decoded))
+    found = squares.images(group.shape, codes, False, 0)
+    assert [image.tobytes() for image in found] == [image.tobytes() for image in expected]
 
 
 def test_codes_may_be_chosen_otherwise():

@@ -30,6 +30,13 @@ def test_grey_beside_coloured_ones_get_three_channels():
     assert stack([grey, picture(1, (4, 4))]).shape == (2, 4, 4, 3)
 
 
+def test_a_picture_that_cannot_be_read_is_named(tmp_path):
+    folder = smooth_folder(tmp_path / "data")
+    (folder / "train" / "05.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"train/05\.png of .*data cannot be read as a picture: "):
+        load_pictures(str(folder), 30, 10)
+
+
 def test_sizes_that_differ():
     with pytest.raises(InputError, match=r"one size, got \[4, 4\] in train and \[4, 5\] in test"):
         Pictures.alike(torch.zeros(2, 4, 4, 1), torch.zeros(2, 4, 5, 1))

@@ -125,6 +125,15 @@ def test_unreadable_pictures_are_listed(tmp_path):
     assert report["protocol"]["num_images"] >= 2
 
 
+def test_unreadable_pictures_to_learn_from_are_listed(tmp_path):
+    folder = smooth_folder(tmp_path / "data", 16)
+    (folder / "train" / "05.png").write_text("no picture")
+    report = evaluate_codec(evaluation(data=str(folder), split="test"), tmp_path / "codec")
+    assert "klt" in report["curves"]
+    (failure,) = report["failures"]
+    assert failure.startswith("train/05.png (")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

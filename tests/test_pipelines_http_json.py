@@ -64,7 +64,13 @@ def test_the_key_is_not_shown():
     assert "secret" not in repr(JsonServer("http://h/v1", "secret"))
 
 
-@pytest.mark.parametrize("url", ["", "nonsense", "localhost:8000/v1", "ftp://h/v1", "http:///v1", "http://h:port/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "nonsense", "localhost:8000/v1", "ftp://h/v1", "http:///v1", "http://h:port/v1"),
+        *("http://a..b/v1", f"http://{'a' * 70}.example/v1", "http://exa mple/v1", "http://h/é", "http://h/a b"),
+    ],
+)
 def test_what_is_no_url(url: str):
     with pytest.raises(InputError, match=r"a server's URL is expected, such as http://127\.0\.0\.1:8000/v1, got"):
         JsonServer(url)
@@ -84,6 +90,20 @@ def test_what_is_no_url(url: str):
 def test_settings_outside_their_range(options: dict, message: str):
     with pytest.raises(InputError, match=message):
         JsonServer("http://h/v1", **options)
+
+
+@pytest.mark.parametrize("host", ["[::1]", "[fe80::abcd]", "localhost"])
+def test_the_port_goes_without_saying(monkeypatch, host: str):
+    asked = []
+
+    def connect(connection) -> None:
+        asked.append((connection.host, connection.port))
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(http_json.http.client.HTTPConnection, "connect", connect)
+    with pytest.raises(ServerError, match="cannot be reached"):
+        JsonServer(f"http://{host}/v1", num_retries=0).get("/models")
+    assert asked == [(host.strip("[]"), 80)]
 
 
 def test_nobody_there(no_pauses):

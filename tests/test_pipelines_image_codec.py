@@ -81,12 +81,29 @@ def test_pictures_of_several_shapes_share_an_archive():
 
 @pytest.mark.parametrize("name", ["x" * 5000, "a\udcff.png", "nul\0.png"])
 def test_names_that_could_not_be_read_again_are_refused(name):
-    with pytest.raises(InputError, match="a name must be printable, of at most 4096 bytes"):
+    with pytest.raises(InputError, match="a name must be text without control characters, of at most 4096 bytes"):
         codec().compress(files()[:1], names=[name])
 
 
+def test_names_that_are_too_long_together_are_refused(monkeypatch):
+    """A reader takes no more."""
+    names = ["a" * 10, "b" * 9]
+    for module in ("image_codec", "codec_format"):
+        monkeypatch.setattr(f"pictogram.pipelines.{module}.MAX_NAMES_BYTES", 20)
+    assert codec().decompress(codec().compress(files()[:2], names=names).data).names == tuple(names)
+    with pytest.raises(InputError, match="the names of a file take at most 20 bytes, got 21; leave them out"):
+        codec().compress(files()[:2], names=["a" * 10, "b" * 10])
+
+
+@pytest.mark.parametrize("name", ["at 3\u202fPM.png", "\u00ad\u3000.png", "\U0001f469\u200d\U0001f467.png"])
+def test_names_with_spaces_and_joiners_of_all_kinds(name):
+    assert codec().decompress(codec().compress(files()[:1], names=[name]).data).names == (name,)
+
+
 def test_pictures_without_pixels_or_with_endless_sides():
-    for size in ((0, 5), (1, 17_000_000), (1, 5_000_000)):  # the last in squares of 16 has more than 2**26 pixels
+    with pytest.raises(InputError, match="it has 0x5 pixels"):
+        codec().compress(Image.new("L", (0, 5)))
+    for size in ((1, 17_000_000), (1, 5_000_000)):  # the last in squares of 16 has more than 2**26 pixels
         with pytest.raises(InputError, match="sides of up to 16777216"):
             codec().compress(Image.new("L", size))
 

@@ -35,6 +35,12 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
             open_picture(folder / name, WHITE)
 
 
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
+def test_pictures_without_pixels_are_refused(size):
+    with pytest.raises(InputError, match=f"it has {size[0]}x{size[1]} pixels, at least 1x1 are expected"):
+        open_picture(Image.new("RGB", size), WHITE)
+
+
 def test_codes_are_those_of_the_tokenizer_however_many_at_once(monkeypatch):
     bundle = bundle_around(DEEP)
     pictures = [picture(seed, (16, 16)) for seed in range(5)]

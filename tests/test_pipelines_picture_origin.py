@@ -190,6 +190,12 @@ def test_what_is_no_such_picture(draw, tmp_path):
             '[{"prompt": "", "seed": 0, "codes": 5}]}',
             "is damaged",
         ),
+        (
+            '{"format_version": 1, "model": "", "bundle_fingerprint": "", "pictures": '
+            '[{"prompt": "", "seed": 0, "codes": [[1' + "0" * 30 + "]]}]}",
+            "codes must be whole numbers, 0 to 2147483647",
+        ),
+        ("[" * 100_000, "is damaged"),
         ('{"format_version": 99}', "has format 99, this version of pictogram reads up to 1"),
     ],
 )
@@ -198,6 +204,16 @@ def test_text_that_is_none_of_ours(tmp_path, text, message):
     chunks.add_itxt(PNG_KEY, text)
     Image.new("RGB", (4, 4)).save(tmp_path / "a.png", pnginfo=chunks)
     assert message in refusal(tmp_path / "a.png")
+
+
+def test_codes_of_no_level_are_refused(draw, tmp_path):
+    drawn = draw("x", seed=1)
+    text = drawn.png_text()
+    content = json.loads(text[PNG_KEY])
+    content["pictures"][0]["codes"] = []
+    save_picture(drawn.images[0], tmp_path / "a.png", text | {PNG_KEY: json.dumps(content)})
+    with pytest.raises(InputError, match="expected codes of a level at least, got none"):
+        check_origin(tmp_path / "a.png", draw.bundle)
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):

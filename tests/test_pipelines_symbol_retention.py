@@ -73,7 +73,7 @@ def test_every_task_gains_as_many_codes(monkeypatch):
         symbol_retention,
         "task_sequence",
         lambda *parts: (
-            asked_for.append(parts[-1]) or TaskSequence("full", 0, 1e-3, [[0], [1]], [[1.0, 2.0]] * 2, [], [])
+            asked_for.append(parts[-1]) or TaskSequence("full", 0, 1e-3, [[0], [1]], [[1.0, 2.0]] * 2, [], [5])
         ),
     )
     evaluate_retention(what(tasks="0,1", modes=["full", "symbols"], settings=asked(new_codes="3")))
@@ -83,11 +83,18 @@ def test_every_task_gains_as_many_codes(monkeypatch):
 
 def test_tasks():
     report = evaluate_retention(what(tasks="0,1", modes=["grow", "full"]))
-    assert [sequence["mode"] for sequence in report["tasks"]] == ["grow", "full"]
+    assert [sequence["mode"] for sequence in report["tasks"]] == ["full", "grow"]
     assert not report["runs"] and not report["summary"]
     for sequence in report["tasks"]:
         matrix = sequence["psnr"]
         assert sequence["backward_transfer"] == pytest.approx(matrix[1][0] - matrix[0][0])
+
+
+def test_adapters_of_tasks_are_as_large_as_the_rows_that_learned():
+    report = evaluate_retention(what(tasks="0,1", modes=["lora", "symbols"]))
+    trained = {sequence["mode"]: sequence["numbers_trained"] for sequence in report["tasks"]}
+    assert [*trained] == ["symbols", "lora"]
+    assert trained["lora"] == [least_budget(trained_tokenizer().decoder)] > trained["symbols"], "rank 1 at least"
 
 
 @pytest.mark.parametrize(

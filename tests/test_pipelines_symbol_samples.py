@@ -33,6 +33,7 @@ def test_every_symbol_with_enough_pictures_is_compared(asked, tmp_path):
     report = evaluate_symbol_samples(replace(asked, output=str(tmp_path)))
     assert json.loads((tmp_path / "samples.json").read_text()) == json.loads(json.dumps(report))
     assert report["symbols"]
+    assert report["protocol"]["sampling"]["top_p"] == 1.0
     for row in report["symbols"]:
         assert all(row[kind]["share"] in (0.5, 1.0) for kind in KINDS)
     assert all(0.5 <= report["consistency"][kind] <= 1 for kind in KINDS)
