@@ -202,7 +202,7 @@ def test_grown_codes_are_drawn_too():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (dict(temperature=-1.0), "temperature must be 0 or more"),
+        (dict(temperature=-1.0), "temperature must be 0, or at least"),
         (dict(temperature=(1.0, 1.0, 1.0)), "temperature has 3 values, expected one, or one for each of 2 levels"),
         (dict(top_p=1.5), "top_p must be above 0 and at most 1"),
         (dict(top_k=-1), "top_k must be 0"),

@@ -356,7 +356,10 @@ def mistakes(tmp_path: Path) -> dict[str, tuple[list[object], str]]:
         "long prompt": (["generate", "word " * 90, "--model", bundle], "but the model has 64"),
         "num images": (["generate", "a", "--model", bundle, "--num-images", 0], "num_images must be at least 1"),
         "seed": (["generate", "a", "--model", bundle, "--seed", -1], "seeds must be 0 or more"),
-        "temperature": (["generate", "a", "--model", bundle, "--temperature", -1], "temperature must be 0 or more"),
+        "temperature": (
+            ["generate", "a", "--model", bundle, "--temperature", -1],
+            "temperature must be 0, or at least",
+        ),
         "top p": (["generate", "a", "--model", bundle, "--top-p", 2], "top_p must be above 0"),
         "no png": (["generate", "a", "--model", bundle, "--output", "a.gif"], "--output must end in .png, got a.gif"),
         "output": (["generate", "a", "--model", bundle, "--output", "file/a.png"], "file"),

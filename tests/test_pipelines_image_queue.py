@@ -126,7 +126,7 @@ def test_who_leaves_makes_room(queue: ImageQueue, pipeline: GatedPipeline):
         (wanted("long " * 60), "but the model has 64"),
         (wanted("lone \ud800 surrogate"), "lone surrogate at position 5"),
         (wanted(seed=2**63 - 1, num_images=2), r"seeds must be 0 or more and below 2\*\*63"),
-        (wanted(temperature=-1.0), "temperature must be 0 or more"),
+        (wanted(temperature=-1.0), "temperature must be 0, or at least"),
         (wanted(top_p=1.5), "top_p must be above 0 and at most 1"),
         (wanted(top_k=(1, 2, 3)), "top_k has 3 values"),
         (wanted(symbol=6), "a symbol is a whole-image code, 0 to 5, got 6"),

@@ -162,7 +162,7 @@ def test_number_types_are_those_of_the_model():
         ("a", {"num_images": 0}, "num_images must be at least 1, got 0"),
         ("a", {"seed": [1]}, r"seed must be a whole number, that of the first picture, got \[1\]"),
         ("a", {"seed": -1}, "seeds must be 0 or more"),
-        ("a", {"temperature": -1.0}, "temperature must be 0 or more"),
+        ("a", {"temperature": -1.0}, "temperature must be 0, or at least"),
         ("a", {"size": "9x9"}, "image size '9x9' is not in the vocabulary"),
         ("long " * 60, {}, "but the model has 64"),
     ],

@@ -83,9 +83,12 @@ class FSQ(Quantizer):
         places = bounded.detach().round()
         indices = (places.long() * self.strides.view(-1, 1, 1)).sum(1)
         quantized = places / steps * 2 - 1
-        points = bounded / steps * 2 - 1  # in [-1, 1], as the vectors
-        through = quantized + (points - points.detach())
-        return Quantized(through, indices, points.detach(), commitment_loss=quantized.new_zeros(()))
+        through = quantized + ((bounded - bounded.detach()) / steps * 2)
+        return Quantized(through, indices, latents.detach(), commitment_loss=quantized.new_zeros(()))
+
+    def compared(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents in [-1, 1], as the vectors are."""
+        return latents.float().tanh()
 
     def vectors(self, indices: torch.Tensor) -> torch.Tensor:
         """(B, h, w) codes -> (B, D, h, w) float32 vectors in [-1, 1]."""

@@ -84,6 +84,10 @@ class L2Codebook(Quantizer):
             codebook_loss=F.mse_loss(chosen, unit.detach()),
         )
 
+    def compared(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents of length 1, as the vectors are."""
+        return unit_length(latents.float(), 1)
+
     def vectors(self, indices: torch.Tensor) -> torch.Tensor:
         """(B, h, w) codes -> (B, D, h, w) float32 unit vectors, without gradient."""
         return F.embedding(indices, self.table()).permute(0, 3, 1, 2)

@@ -215,12 +215,11 @@ class ImageTokenizer(PreTrainedModel):
         Returns:
             (B, h, w) int64.
         """
-        return self.quantize_level(level, latents, context).indices
+        return self._quantize_level(level, self._codebooks()[level], latents, context, True).indices
 
-    @torch.no_grad()
-    def quantize_level(self, level: int, latents: torch.Tensor, context: torch.Tensor | None) -> Quantized:
-        """All of what `choose_codes` finds, from the same arguments."""
-        return self._quantize_level(level, self._codebooks()[level], latents, context, True)
+    def compared_latents(self, level: int, latents: torch.Tensor) -> torch.Tensor:
+        """(B, D, h, w) latents of a level -> float32, in the space where they are compared with code vectors."""
+        return self._codebooks()[level].compared(latents)
 
     @torch.no_grad()
     def decode(self, codes: Sequence[torch.Tensor], num_levels: int | None = None) -> torch.Tensor:

@@ -178,6 +178,10 @@ class Quantizer(nn.Module):
         """
         raise NotImplementedError
 
+    def compared(self, latents: torch.Tensor) -> torch.Tensor:
+        """(B, D, h, w) latents -> float32, in the space where they are compared with code vectors."""
+        return latents.float()
+
     def vectors(self, indices: torch.Tensor) -> torch.Tensor:
         """(B, h, w) codes -> (B, D, h, w) float32 vectors, without gradient."""
         raise NotImplementedError

@@ -100,11 +100,11 @@ def survey_symbols(
         encoding = model.encoding(dataset.pixels(rows).to(model.device))
         for level in range(len(sizes)):
             latents = encoding.next_latents()
-            found = model.quantize_level(level, latents, encoding.context)
-            chosen, vectors = found.indices, model.embed_codes(level, found.indices)
+            chosen = model.choose_codes(level, latents, encoding.context)
+            vectors, compared = model.embed_codes(level, chosen), model.compared_latents(level, latents)
             encoding.take(vectors)
             codes[level].append(chosen.flatten(1).cpu())
-            errors[level].append((found.latents.float() - vectors).square().mean(1).flatten(1).cpu())
+            errors[level].append((compared - vectors).square().mean(1).flatten(1).cpu())
         if progress:
             progress(len(rows))
     return [LevelSurvey(torch.cat(c), torch.cat(e), size) for c, e, size in zip(codes, errors, sizes, strict=True)]
