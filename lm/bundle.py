@@ -24,7 +24,7 @@ from ..hub.shipped import SHIPPED_MODELS, local_folder
 from ..tokenizer.fingerprints import codes_fingerprint, decoder_fingerprint
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
 from ..tokenizer.interface import TokenizesImages
-from ..tokenizer.loading import TOKENIZER_FILES, load_image_tokenizer
+from ..tokenizer.loading import IMAGE_TOKENIZER, TOKENIZER_FILES, load_image_tokenizer
 from .coding_prior import rope_theta
 from .grammar import Grammar
 from .joint_tokenizer import (
@@ -38,9 +38,6 @@ from .joint_tokenizer import (
 from .static_chances import STATIC_CHANCES_FILE, StaticChances
 from .text_tokenizer import TextTokenizer
 from .vocabulary import VOCABULARY_FILE, JointVocabulary
-
-IMAGE_TOKENIZER = "image_tokenizer"
-"""Folder of the image tokenizer inside a bundle."""
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _SHARD = re.compile(r"model-[\w-]+\.safetensors")

@@ -11,9 +11,9 @@ from ..hub.card_figures import CardFigures, Figure
 from ..hub.errors import InputError
 from ..hub.evaluations import FOLDER, read_evaluations
 from ..tokenizer.checkpoints import MetricsLog
-from ..tokenizer.loading import LoadedImageTokenizer
+from ..tokenizer.loading import IMAGE_TOKENIZER, LoadedImageTokenizer
 from ..tokenizer.tokenizer_figures import tokenizer_figures
-from .bundle import IMAGE_TOKENIZER, Bundle
+from .bundle import Bundle
 
 _CODES = {
     "codes_given_caption": "codes of a picture, given its caption",

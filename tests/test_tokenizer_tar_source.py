@@ -77,12 +77,18 @@ def test_samples_that_are_left_out(files, reason, tmp_path):
     assert isinstance(good, InputRow) and good.key == "a.tar/b"
 
 
-def test_a_name_that_comes_twice(tmp_path):
-    path = write_tar(tmp_path / "a.tar", {"a.png": png(1), "b.png": png(2)})
+def two_and_another(path: Path, name: str) -> Path:
+    """An archive of a.png and b.png, and behind them a third picture of this name."""
+    write_tar(path, {"a.png": png(1), "b.png": png(2)})
     with tarfile.open(path, "a") as archive:
-        member = tarfile.TarInfo("a.png")
+        member = tarfile.TarInfo(name)
         member.size = len(png(3))
         archive.addfile(member, io.BytesIO(png(3)))
+    return path
+
+
+def test_a_name_that_comes_twice(tmp_path):
+    path = two_and_another(tmp_path / "a.tar", "a.png")
     assert [row.key for row in rows(open_codes_source(str(path)))] == ["a.tar/a", "a.tar/b", "a.tar/a#3"]
 
 
@@ -119,11 +125,7 @@ def test_an_archive_whose_headers_are_damaged_says_so(damage, samples, tmp_path)
 
 
 def test_a_name_that_comes_twice_in_a_row(tmp_path):
-    path = write_tar(tmp_path / "a.tar", {"a.png": png(1), "b.png": png(2)})
-    with tarfile.open(path, "a") as archive:
-        member = tarfile.TarInfo("b.png")
-        member.size = len(png(3))
-        archive.addfile(member, io.BytesIO(png(3)))
+    path = two_and_another(tmp_path / "a.tar", "b.png")
     first, twice = rows(open_codes_source(str(path)))
     assert isinstance(first, InputRow)
     assert twice == LostRow("a.tar/b", "expected one file of each kind in the sample, got 2 of .png")

@@ -79,7 +79,7 @@ class FSQ(Quantizer):
         refuse_table(bias, allowed, "FSQ")
         steps = (self.levels - 1).view(-1, 1, 1)
         with torch.autocast(latents.device.type, enabled=False):
-            bounded = (latents.float().tanh() + 1) / 2 * steps  # 0 .. levels - 1
+            bounded = (self.compared(latents) + 1) / 2 * steps  # 0 .. levels - 1
         places = bounded.detach().round()
         indices = (places.long() * self.strides.view(-1, 1, 1)).sum(1)
         quantized = places / steps * 2 - 1

@@ -73,7 +73,7 @@ class L2Codebook(Quantizer):
         are mean squared distances between unit vectors.
         """
         batch_size, _, height, width = latents.shape
-        unit = unit_length(latents.float(), 1)
+        unit = self.compared(latents)
         indices = nearest(channels_last(unit.detach()), self.table(), bias, allowed).view(batch_size, height, width)
         chosen = F.embedding(indices, unit_length(self.embedding.weight.float(), 1)).permute(0, 3, 1, 2)
         return Quantized(

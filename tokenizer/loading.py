@@ -20,6 +20,9 @@ from .image_processor import ImageTokenizerImageProcessorPil
 from .interface import TokenizesImages
 from .model import ImageTokenizer
 
+IMAGE_TOKENIZER = "image_tokenizer"
+"""Folder of the image tokenizer inside a bundle."""
+
 TOKENIZER_FILES = ("config.json", "model.safetensors", "preprocessor_config.json")
 """The files of an image tokenizer's folder. `PROVENANCE_NAME` may lie beside them."""
 
@@ -82,7 +85,7 @@ def load_image_tokenizer(
     if revision is not None:
         raise InputError(f"a revision, {revision!r}, needs a name on the Hub, owner/name; got the folder {name}")
     shipped = shipped_folder(name)
-    return _load(Path(name).expanduser() if shipped is None else shipped / "image_tokenizer", name, None)
+    return _load(Path(name).expanduser() if shipped is None else shipped / IMAGE_TOKENIZER, name, None)
 
 
 def with_processor(
@@ -106,8 +109,8 @@ def _load(directory: Path, name: str, revision: str | None) -> LoadedImageTokeni
     if missing:
         # On the Hub the cache makes no folder for nothing.
         what = f"lacks {', '.join(missing)}" if directory.is_dir() or revision else "is not a folder"
-        is_bundle = (directory / "image_tokenizer" / TOKENIZER_FILES[0]).is_file()
-        hint = f"; it is a bundle, whose image tokenizer is {name}/image_tokenizer" if is_bundle else ""
+        is_bundle = (directory / IMAGE_TOKENIZER / TOKENIZER_FILES[0]).is_file()
+        hint = f"; it is a bundle, whose image tokenizer is {name}/{IMAGE_TOKENIZER}" if is_bundle else ""
         raise InputError(f"{name} is not an image tokenizer: it {what}{hint}")
     try:
         loaded = _model_class(directory).from_pretrained(directory, local_files_only=True, output_loading_info=True)
