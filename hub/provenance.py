@@ -101,3 +101,8 @@ def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         name: public_name(value) if name in _PLACES and isinstance(value, str) and value else value
         for name, value in settings.items()
     }
+
+
+def tokenizer_entry(name: str, revision: str | None, provenance: Provenance | None) -> dict[str, Any]:
+    """What `Provenance.image_tokenizer` holds of an image tokenizer."""
+    return {"name": public_name(name), "revision": revision, "provenance": provenance and provenance.to_dict()}

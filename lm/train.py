@@ -21,7 +21,7 @@ from ..hub.card import public_name
 from ..hub.command_line import command, run_command
 from ..hub.errors import InputError
 from ..hub.files import read_json
-from ..hub.provenance import Provenance, public_settings
+from ..hub.provenance import Provenance, public_settings, tokenizer_entry
 from ..tokenizer.accelerators import finish, start_accelerator
 from ..tokenizer.batches import derived_generator, process_slice
 from ..tokenizer.checkpoints import MetricsLog, TrainingFolder, check_finite
@@ -237,11 +237,7 @@ class _Trainer:
             settings=public_settings(self.folder.settings),
             versions=library_versions(),
             examples=[captions[index] for index in drawn.tolist()],
-            image_tokenizer={
-                "name": public_name(tokenizer.name),
-                "revision": tokenizer.revision,
-                "provenance": tokenizer.provenance and tokenizer.provenance.to_dict(),
-            },
+            image_tokenizer=tokenizer_entry(tokenizer.name, tokenizer.revision, tokenizer.provenance),
         )
 
     def _static_chances(self) -> StaticChances | None:

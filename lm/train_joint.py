@@ -17,7 +17,7 @@ from ..hub.command_line import check_options, command, option, run_command, seed
 from ..hub.errors import InputError
 from ..hub.files import read_json
 from ..hub.fingerprint import fingerprint
-from ..hub.provenance import Provenance, public_settings
+from ..hub.provenance import Provenance, public_settings, tokenizer_entry
 from ..tokenizer import optimizers as tokenizer_optimizers
 from ..tokenizer.accelerators import finish, start_accelerator
 from ..tokenizer.batches import global_batch, prefix_counts, process_slice
@@ -231,22 +231,13 @@ class _Trainer:
             },
             settings=public_settings(settings),
             versions=library_versions(),
-            image_tokenizer=_entry(self.before.name, self.before.revision, self.before.provenance),
+            image_tokenizer=tokenizer_entry(self.before.name, self.before.revision, self.before.provenance),
         )
         return replace(
             made,
             fingerprints={"bundle": bundle.fingerprint, "codes": vocabulary.codes_fingerprint},
-            image_tokenizer=_entry(self.config.output, None, made),
+            image_tokenizer=tokenizer_entry(self.config.output, None, made),
         )
-
-
-def _entry(name: str, revision: str | None, provenance: Provenance | None) -> dict[str, Any]:
-    """What a provenance says of an image tokenizer."""
-    return {
-        "name": public_name(name),
-        "revision": revision,
-        "provenance": provenance and provenance.to_dict(),
-    }
 
 
 def run_training(config: JointTrainingConfig) -> dict[str, Any]:
