@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from ..tokenizer.muon import Muon
 from .moved_rows import INPUT_ROWS
 
 OPTIMIZERS = ("muon", "adamw")
@@ -34,9 +35,7 @@ def build_optimizers(
     optimizers: list[torch.optim.Optimizer] = []
     if hidden:
         muon = [trainable[key] for key in hidden]
-        optimizers.append(
-            torch.optim.Muon(muon, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-        )
+        optimizers.append(Muon(muon, lr=learning_rate, weight_decay=weight_decay))
     groups = [
         {"params": [v for k, v in decayed.items() if k not in hidden], "weight_decay": weight_decay},
         {"params": [v for k, v in trainable.items() if k not in decayed], "weight_decay": 0.0},

@@ -118,6 +118,16 @@ def test_tokenizers_in_turns_write_the_same_codes(tmp_path, monkeypatch):
     assert all(rate > 0 for rate in report["gflops"].values())
 
 
+def test_muon_beside_torchs(tmp_path):
+    muon = module("muon")
+    muon.main(["--quick", "--threads", str(torch.get_num_threads()), "--json", str(tmp_path / "out.json")])
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert report["orthogonalised_in"] in ("float32", "bfloat16")
+    assert report["pico"]["matrices"] == len(muon.shapes("pico")) > 0
+    assert min(report["pico"][arm]["cpu_seconds"] for arm in ("ours", "torch")) > 0
+    assert all(map(torch.equal, *([p.grad for p in muon.matrices([(2, 3), (4, 1)])] for _ in range(2))))
+
+
 def test_arms_take_turns():
     turns: list[str] = []
     times = module("interleaved").measure({name: lambda name=name: turns.append(name) for name in "ab"}, 2)

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import tiny_chain
 import torch
+from datasets import load_dataset
 from PIL import Image
 
 from pictogram.hub.provenance import Provenance
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.documents import image_to_text, images_to_ids
 from pictogram.tokenizer.codes_dataset import load_codes
+from pictogram.tokenizer.embedded import load_embedded
+from pictogram.tokenizer.images import load_image_source
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -34,6 +37,7 @@ def test_every_example_is_tested():
         "extend_language_model.py",
         "half_size_bundle.py",
         "log_likelihood.py",
+        "loose_captions.py",
         "read_codes.py",
         "stock_transformers.py",
     }
@@ -74,6 +78,19 @@ def test_half_size_bundle_of_a_name(tmp_path):
     provenance = Provenance.load(tmp_path / "half")
     assert provenance is not None and provenance.settings["stored_as"] == "float16"
     assert provenance.fingerprints["bundle"] == Bundle.from_pretrained(tmp_path / "half").fingerprint
+
+
+def test_loose_captions(tmp_path):
+    """Codes keep all spellings; a word that is another picture's name stands for that picture alone."""
+    run("loose_captions.py", str(tmp_path / "captioned"))
+    rows = load_embedded()["train"]
+    found = load_dataset("parquet", data_files=str(tmp_path / "captioned" / "train.parquet"), split="train")
+    assert found.select_columns("emoji").to_list() == rows.select_columns("emoji").to_list()
+    of = dict(zip(rows["name"], found["caption"], strict=True))
+    assert {"red apple", "Red apple", "a red apple", "apple"} <= set(of["red apple"])
+    assert "cat" in of["cat"] and not any("cat" in captions for name, captions in of.items() if name != "cat")
+    source = load_image_source(str(tmp_path / "captioned"), "train")
+    assert [source.captions(row) for row in range(len(source))] == list(found["caption"])
 
 
 def test_read_codes(tmp_path):

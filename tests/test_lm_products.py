@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pictogram.lm import products
-from pictogram.lm.products import PackedLinear, convolved_linear, quicken_linears
+from pictogram.lm.products import PackedLinear, convolved_linear, quicken_linears, uses_avx512_untold
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 5, 8), (16, 7, 12), (20, 1, 5)])
@@ -46,6 +46,18 @@ def test_elsewhere_nothing_changes(monkeypatch):
     model = nn.Linear(2, 2)
     quicken_linears(model)
     assert "forward" not in vars(model)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "expected"),
+    [
+        ("AuthenticAMD", "avx2 avx512f avx512bw", True),
+        ("AuthenticAMD", "avx avx2 fma", False),
+        ("GenuineIntel", "avx2 avx512f", False),
+    ],
+)
+def test_onednn_is_for_amd_with_avx512(vendor: str, flags: str, expected: bool):
+    assert uses_avx512_untold(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n") == expected
 
 
 @pytest.mark.parametrize("rows", [1, 2, 64])

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .layers import Pointwise
+from .muon import Muon
 
 OPTIMIZERS = ("muon", "adamw")
 """Names of the optimizers, the better one first."""
@@ -33,9 +34,7 @@ def build_optimizers(
     rest = [parameter for parameter in trainable if id(parameter) not in known]
     optimizers: list[torch.optim.Optimizer] = []
     if matrices:
-        optimizers.append(
-            torch.optim.Muon(matrices, lr=learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-        )
+        optimizers.append(Muon(matrices, lr=learning_rate, weight_decay=weight_decay))
     if rest:
         optimizers.append(torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.95), weight_decay=weight_decay))
     return optimizers

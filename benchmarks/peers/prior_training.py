@@ -23,6 +23,7 @@ from pictogram.hub.files import atomic_write_bytes
 from pictogram.lm.estimates import estimate
 from pictogram.tokenizer.batches import derived_generator, global_batch
 from pictogram.tokenizer.checkpoints import MetricsLog, TrainingFolder
+from pictogram.tokenizer.muon import Muon
 from pictogram.tokenizer.progress import progress_bar
 from pictogram.tokenizer.schedule import cosine, set_learning_rate
 
@@ -170,7 +171,7 @@ def build_optimizers(prior: TwoLevelPrior, name: str) -> list[torch.optim.Optimi
     adamw = torch.optim.AdamW(rest, betas=(0.9, 0.95), weight_decay=_WEIGHT_DECAY, fused=True)
     if not matrices:
         return [adamw]
-    return [adamw, torch.optim.Muon(matrices, weight_decay=_WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw")]
+    return [adamw, Muon(matrices, weight_decay=_WEIGHT_DECAY)]
 
 
 @torch.no_grad()
