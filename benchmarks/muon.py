@@ -48,7 +48,7 @@ def compare(name: str, repeats: int) -> dict[str, Any]:
     """Seconds of a step of both, and the ratio of their CPU seconds."""
     of = shapes(name)
     arms = {
-        "ours": Muon([*matrices(of)], lr=1e-3, weight_decay=0.1).step,
+        "ours": Muon(matrices(of), lr=1e-3, weight_decay=0.1).step,
         "torch": torch.optim.Muon(matrices(of), lr=1e-3, weight_decay=0.1, adjust_lr_fn="match_rms_adamw").step,
     }
     times = measure(arms, repeats)

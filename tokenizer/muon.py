@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -25,8 +25,8 @@ class Muon(torch.optim.Muon):
         ValueError: a parameter that is no matrix, or a negative number.
     """
 
-    def __init__(self, matrices: list[torch.Tensor], *, lr: float = 1e-3, weight_decay: float = 0.1):
-        super().__init__(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+    def __init__(self, matrices: Sequence[torch.Tensor], *, lr: float = 1e-3, weight_decay: float = 0.1):
+        super().__init__([*matrices], lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -38,15 +38,15 @@ class Muon(torch.optim.Muon):
         for group in self.param_groups:
             for matrix in group["params"]:
                 if matrix.grad is not None:
-                    self._move(matrix, group)
+                    self._move(matrix, matrix.grad, group)
         return loss
 
-    def _move(self, matrix: torch.Tensor, group: dict[str, Any]) -> None:
+    def _move(self, matrix: torch.Tensor, gradient: torch.Tensor, group: dict[str, Any]) -> None:
         state = self.state[matrix]
         if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(matrix.grad)
-        average = state["momentum_buffer"].lerp_(matrix.grad, 1 - group["momentum"])
-        direction = matrix.grad.lerp(average, group["momentum"]) if group["nesterov"] else average
+            state["momentum_buffer"] = torch.zeros_like(gradient)
+        average = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
+        direction = gradient.lerp(average, group["momentum"]) if group["nesterov"] else average
         update = orthogonal(
             direction.to(orthogonalisation_dtype(matrix.device)),
             group["ns_coefficients"],
