@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pictogram import InputError
+from pictogram.tokenizer.accelerators import cpu_computes_bfloat16
 
 BENCHMARKS = Path(__file__).parent
 PICTOGRAM = [sys.executable, "-m", "pictogram"]
@@ -173,7 +174,8 @@ SYSTEMS: dict[str, Make] = {
 "pixelsnail-by-rate": the gated prior on this package's codes. "patches": this package's prior, codes without a network.
 """
 
-_FAST = "--preset fashion32 --num-blocks 1 --prefix-share 0.25 --mixed-precision bf16 --checkpoint-every 500"
+_PRECISION = "bf16" if cpu_computes_bfloat16() else "no"
+_FAST = f"--preset fashion32 --num-blocks 1 --prefix-share 0.25 --mixed-precision {_PRECISION} --checkpoint-every 500"
 _WHOLE_AND_CELLS = f"{_FAST} --image-size 28 --strides image,4 --codebook-sizes 64,1024 --prefix-weights 0.1"
 _BY_RATE = f"{_WHOLE_AND_CELLS} --rate-weight 250"
 _TWO_LEVELS = f"{_FAST} --strides 8,4 --codebook-sizes 512,512 --prefix-weights 0"

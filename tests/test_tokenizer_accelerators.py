@@ -1,3 +1,4 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -6,7 +7,7 @@ from accelerate import Accelerator
 
 from pictogram.hub.errors import InputError
 from pictogram.tokenizer import accelerators as module
-from pictogram.tokenizer.accelerators import finish, start_accelerator, tracker_names
+from pictogram.tokenizer.accelerators import cpu_computes_bfloat16, finish, start_accelerator, tracker_names
 
 
 def test_trackers_are_parsed(monkeypatch):
@@ -32,6 +33,11 @@ def test_it_starts_quietly(tmp_path, capfd):
     assert accelerator.mixed_precision == "no"
     assert capfd.readouterr() == ("", "")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="Linux says what the processor has")
+def test_what_is_said_of_the_processor_is_what_linux_says():
+    assert cpu_computes_bfloat16() == ("avx512_bf16" in Path("/proc/cpuinfo").read_text().split())
 
 
 def test_a_precision_that_cannot_be_had_is_refused(tmp_path):

@@ -88,6 +88,6 @@ def test_of_nothing_comes_nothing():
 
 @pytest.mark.parametrize(("has_instructions", "expected"), [(True, torch.bfloat16), (False, torch.float32)])
 def test_a_processor_without_bfloat16_orthogonalises_in_float32(monkeypatch, has_instructions, expected):
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_instructions)
+    monkeypatch.setattr(muon, "cpu_computes_bfloat16", lambda: has_instructions)
     assert orthogonalisation_dtype(torch.device("cpu")) == expected
     assert orthogonalisation_dtype(torch.device("cuda")) == torch.bfloat16

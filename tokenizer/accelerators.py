@@ -38,6 +38,14 @@ def best_precision() -> str:
     return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
 
 
+def cpu_computes_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16; others emulate its products, ten times slower than float32.
+
+    The same as `avx512_bf16` among the flags of /proc/cpuinfo. Most desktops and laptops have none.
+    """
+    return torch.cpu._is_avx512_bf16_supported()  # pyright: ignore[reportPrivateUsage]
+
+
 def start_accelerator(mixed_precision: str, trackers: str, output: str) -> Accelerator:
     """The accelerator of a training run that writes into the folder `output`.
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from .accelerators import cpu_computes_bfloat16
+
 
 class Muon(torch.optim.Muon):
     """Momentum made orthogonal, matrix by matrix (Jordan et al. 2024), in updates as large as AdamW's.
@@ -80,6 +82,5 @@ def orthogonal(
 
 def orthogonalisation_dtype(device: torch.device) -> torch.dtype:
     """bfloat16, but float32 on a processor that has no instructions for products in bfloat16."""
-    if device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():  # pyright: ignore[reportPrivateUsage]
-        return torch.float32
-    return torch.bfloat16
+    is_emulated = device.type == "cpu" and not cpu_computes_bfloat16()
+    return torch.float32 if is_emulated else torch.bfloat16
