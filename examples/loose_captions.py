@@ -4,7 +4,8 @@ python examples/loose_captions.py captioned
 
 It writes the embedded emoji as captioned/train.parquet and captioned/test.parquet, where `caption` is a list. Then
 `pictogram tokenize --data captioned` keeps them all, and whenever a training sees a picture it draws one of them, those
-that stand in the list twice twice as often.
+that stand in the list twice twice as often. With `train-lm --describe-by-first` pictures are still described by the
+first, which is the name itself.
 """
 
 import re
@@ -26,13 +27,13 @@ def spellings(name: str, taken: Collection[str] = ()) -> list[str]:
 
     Example:
         >>> spellings("owl")
-        ['owl', 'owl', 'owl', 'Owl', 'OWL', 'an owl', 'An owl', 'the owl', 'a picture of an owl', 'an emoji of an owl']
+        ['owl', 'owl', 'owl', 'owl', 'Owl', 'Owl', 'an owl', 'An owl', 'the owl', 'a picture of an owl']
         >>> spellings("red apple")[-2:], spellings("cat face", {"cat face", "cat"})[-1:]
         (['red', 'apple'], ['face'])
     """
     phrase = f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
-    written = [name, name, name, capitalised(name), name.upper()]
-    phrases = [phrase, capitalised(phrase), f"the {name}", f"a picture of {phrase}", f"an emoji of {phrase}"]
+    written = [name] * 4 + [capitalised(name)] * 2
+    phrases = [phrase, capitalised(phrase), f"the {name}", f"a picture of {phrase}"]
     return [*written, *phrases, *(word for word in words(name) if word not in taken)]
 
 

@@ -14,7 +14,7 @@ import torch
 from ..hub.command_line import check_options, command, option, run_command, seed_option
 from ..tokenizer.batches import derived_generator
 from ..tokenizer.progress import progress_bar
-from .code_documents import CodeDocuments, DocumentMix
+from .code_documents import CodeDocuments
 from .document_dataset import DocumentsSplit, StoredDocuments, text_tokenizer_of, write_documents
 from .order import ORDERS
 from .row_order import RowOrder
@@ -46,6 +46,7 @@ class BuildDocumentsConfig:
     )
     image_to_text: float = option(0.3, "Share of documents with the picture before its caption.", at_least=0, at_most=1)
     caption_dropout: float = option(0.1, "Share of the other documents without their caption.", at_least=0, at_most=1)
+    describe_by_first: bool = option(False, "Of several captions, only the first stands behind a picture.")
     num_epochs: int = option(1, "Documents per row of codes, each drawn anew.", at_least=1)
     seed: int = seed_option()
 
@@ -66,13 +67,11 @@ def build_documents(config: BuildDocumentsConfig) -> DocumentsSplit:
     rows = open_rows(training)
     start = new_start(training, rows, text_tokenizer_of(config.output))
     assert not isinstance(rows.trained, StoredDocuments)
-    mix = DocumentMix(image_to_text=config.image_to_text, caption_dropout=config.caption_dropout)
-    words = start.words
-    source = CodeDocuments(
-        rows.trained, words.text_tokenizer, words.vocabulary, mix=mix, max_length=start.context_length
-    )
+    text, vocabulary = start.words.text_tokenizer, start.words.vocabulary
+    mix = training.document_mix()
+    source = CodeDocuments(rows.trained, text, vocabulary, mix=mix, max_length=start.context_length)
     documents = _drawn(source, config.num_epochs, config.seed)
-    return write_documents(documents, config.output, words.vocabulary, words.text_tokenizer, split=config.split)
+    return write_documents(documents, config.output, vocabulary, text, split=config.split)
 
 
 def _drawn(source: CodeDocuments, num_epochs: int, seed: int) -> Iterator[list[int]]:

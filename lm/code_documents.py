@@ -28,6 +28,8 @@ class DocumentMix:
     Attributes:
         image_to_text: share of documents with the picture first and its caption after it.
         caption_dropout: share of the other documents whose caption becomes `<null>`; guidance needs these.
+        describes_by_first: behind a picture stands the first of its captions, not any: what it is to be called, where
+            the others are what else people may call it.
 
     Raises:
         InputError: a share outside 0..1.
@@ -35,6 +37,7 @@ class DocumentMix:
 
     image_to_text: float = 0.3
     caption_dropout: float = 0.1
+    describes_by_first: bool = False
 
     def __post_init__(self) -> None:
         for name in ("image_to_text", "caption_dropout"):
@@ -111,13 +114,9 @@ class CodeDocuments:
             rows: R row numbers.
             draws: (R, 3) uniform numbers.
         """
-        images = self.images(rows)
-        chosen = [
-            captions[int(which * len(captions))]
-            for captions, which in zip(self.rows.captions_of(rows), draws[:, 0].tolist(), strict=True)
-        ]
-        choices = zip(chosen, images, draws[:, 1:].tolist(), strict=True)
-        return [self._document(caption, image, drawn) for caption, image, drawn in choices]
+        images, captions = self.images(rows), self.rows.captions_of(rows)
+        choices = zip(captions, images, draws.tolist(), strict=True)
+        return [self._document(found, image, drawn) for found, image, drawn in choices]
 
     def images(self, rows: Sequence[int]) -> list[ImageSegment]:
         """The pictures of some rows."""
@@ -132,10 +131,12 @@ class CodeDocuments:
         """A whole document. Codes and captions were checked when they became ids."""
         return [*lay_out(self.vocabulary, segments), self.vocabulary.eos_id]
 
-    def _document(self, caption: str, image: ImageSegment, drawn: Sequence[float]) -> list[int]:
-        direction, dropout = drawn
-        text = TextSegment(self.text(caption))
-        if text.ids and direction < self.mix.image_to_text:
+    def _document(self, captions: Sequence[str], image: ImageSegment, drawn: Sequence[float]) -> list[int]:
+        which, direction, dropout = drawn
+        picture_first = direction < self.mix.image_to_text
+        takes_first = picture_first and self.mix.describes_by_first
+        text = TextSegment(self.text(captions[0 if takes_first else int(which * len(captions))]))
+        if text.ids and picture_first:
             return self.lay_out([image, text])
         words = NullSegment() if not text.ids or dropout < self.mix.caption_dropout else text
         return self.lay_out([words, image])

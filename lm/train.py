@@ -31,7 +31,7 @@ from ..tokenizer.schedule import set_learning_rate, warmup_stable_decay
 from .attention import attend_in_float32
 from .bundle import Bundle
 from .bundle_card import write_bundle_card
-from .code_documents import CodeDocuments, CodeRows, DocumentMix
+from .code_documents import CodeDocuments, CodeRows
 from .code_frequencies import MAX_SYMBOLS
 from .code_noise import exchange_codes
 from .costs import cost_metrics, cost_sums, token_nats
@@ -113,10 +113,9 @@ class _Trainer:
     def _documents(self, rows: CodeRows | StoredDocuments) -> CodeDocuments | StoredDocuments:
         if isinstance(rows, StoredDocuments):
             return rows
-        config, start = self.config, self.start
-        mix = DocumentMix(image_to_text=config.image_to_text, caption_dropout=config.caption_dropout)
-        words = (start.words.text_tokenizer, start.vocabulary)
-        return CodeDocuments(rows, *words, mix=mix, max_length=start.context_length)
+        words = (self.start.words.text_tokenizer, self.start.vocabulary)
+        mix = self.config.document_mix()
+        return CodeDocuments(rows, *words, mix=mix, max_length=self.start.context_length)
 
     def _prepare(self, model: nn.Module) -> None:
         config = self.config

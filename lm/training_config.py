@@ -8,6 +8,7 @@ from typing import Any
 from ..hub.command_line import check_options, option, seed_option
 from ..hub.errors import InputError
 from ..tokenizer.accelerators import PRECISIONS, tracker_names
+from .code_documents import DocumentMix
 from .model import PRIOR_SIZES
 from .optimizers import OPTIMIZERS
 from .order import ORDERS
@@ -72,6 +73,7 @@ class PriorTrainingConfig:
     caption_dropout: float = option(
         0.1, "Share of the other documents that lose their caption, for guidance.", at_least=0, at_most=1
     )
+    describe_by_first: bool = option(False, "Of several captions, only the first is learned behind a picture.")
     num_steps: int = option(3000, "Training steps.", at_least=1)
     batch_size: int = option(64, "Documents per step, over all processes.", at_least=1)
     micro_batch_size: int = option(
@@ -117,6 +119,14 @@ class PriorTrainingConfig:
             raise InputError("documents are trained on as they are; holdout_share and streaming go with codes")
         if self.holdout_share and self.streaming:
             raise InputError("holdout_share looks at every key, which streaming does not read; give eval_split")
+
+    def document_mix(self) -> DocumentMix:
+        """Which documents pictures and their captions turn into."""
+        return DocumentMix(
+            image_to_text=self.image_to_text,
+            caption_dropout=self.caption_dropout,
+            describes_by_first=self.describe_by_first,
+        )
 
     def settings(self) -> dict[str, Any]:
         """What a resumed run must agree on."""

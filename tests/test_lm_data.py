@@ -129,6 +129,18 @@ def test_each_caption_of_a_picture_has_its_turn():
     assert min(counts.values()) > 60  # of 256
 
 
+def test_the_first_caption_describes_and_all_of_them_ask():
+    captions = ["one", "two", "three"]
+    source = batches(codes=with_captions([captions]), image_to_text=0.5, caption_dropout=0.0, describes_by_first=True)
+    vocabulary, counts = shared_bundle().vocabulary, {True: Counter(), False: Counter()}
+    for document in documents(source, range(64)):
+        picture_first = document[1] == vocabulary.image_start_id("2x2")
+        text = [id_ for id_ in document if id_ < text_tokenizer().vocab_size]
+        counts[picture_first][text_tokenizer().decode(text)] += 1
+    assert set(counts[True]) == {"one"} and counts[True].total() > 90  # of 256
+    assert set(counts[False]) == set(captions) and min(counts[False].values()) > 25
+
+
 def test_no_pictures_or_several_sizes_are_refused():
     several = replace(CODES, manifest=replace(CODES.manifest, grids=None))
     nothing = replace(CODES, dataset=CODES.dataset.select([]))
