@@ -3,9 +3,9 @@
 On CPUs torch multiplies float32 matrices with Intel's MKL, which leaves AVX-512 unused on CPUs of other makers, while
 its convolutions are computed by oneDNN, which uses it everywhere. A linear layer is a convolution with a 1x1 kernel,
 and in the channels-last layout nothing needs to be copied: on an AMD EPYC with AVX-512 that is twice as fast, forward
-and backward. On one without it is half as fast, so there everything stays with MKL. Where weights do not change, oneDNN
-may also lay them out as it likes to read them: packed, the products of one row take half the time of MKL's, and those
-of 64 rows less than half. The results differ by rounding only.
+and backward. On one without both are equally fast, so there everything stays with MKL. Where weights do not change,
+oneDNN may also lay them out as it likes to read them: packed, the products of one row take half the time of MKL's, and
+those of 64 rows less than half. The results differ by rounding only.
 """
 
 from __future__ import annotations
