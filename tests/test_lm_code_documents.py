@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from tiny_chain import codes_folder, shared_bundle, text_tokenizer
@@ -12,7 +14,7 @@ from pictogram.tokenizer.codes_shards import CodesShards
 ROWS = list(range(16))
 
 
-def source(max_length: int = 64, streaming: bool = False, **mix: float) -> CodeDocuments:
+def source(max_length: int = 64, streaming: bool = False, **mix: Any) -> CodeDocuments:
     rows = CodesShards(find_codes(codes_folder()), "train") if streaming else load_codes(codes_folder())
     vocabulary = shared_bundle().vocabulary
     return CodeDocuments(rows, text_tokenizer(), vocabulary, mix=DocumentMix(**mix), max_length=max_length)

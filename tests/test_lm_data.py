@@ -18,7 +18,7 @@ from pictogram.tokenizer.codes_dataset import CodesDataset, load_codes
 CODES = load_codes(codes_folder())
 
 
-def batches(batch_size: int = 4, order: str = "level", codes: CodesDataset = CODES, **mix: float) -> DocumentBatches:
+def batches(batch_size: int = 4, order: str = "level", codes: CodesDataset = CODES, **mix: Any) -> DocumentBatches:
     vocabulary = shared_bundle(order).vocabulary
     source = CodeDocuments(codes, text_tokenizer(), vocabulary, mix=DocumentMix(**mix), max_length=64)
     return DocumentBatches(source, pad_id=vocabulary.pad_id, batch_size=batch_size, seed=3)
