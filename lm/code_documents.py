@@ -28,7 +28,7 @@ class DocumentMix:
     Attributes:
         image_to_text: share of documents with the picture first and its caption after it.
         caption_dropout: share of the other documents whose caption becomes `<null>`; guidance needs these.
-        describes_by_first: behind a picture stands the first of its captions, not any: what it is to be called, where
+        describe_by_first: behind a picture stands the first of its captions, not any: what it is to be called, where
             the others are what else people may call it.
 
     Raises:
@@ -37,7 +37,7 @@ class DocumentMix:
 
     image_to_text: float = 0.3
     caption_dropout: float = 0.1
-    describes_by_first: bool = False
+    describe_by_first: bool = False
 
     def __post_init__(self) -> None:
         for name in ("image_to_text", "caption_dropout"):
@@ -134,7 +134,7 @@ class CodeDocuments:
     def _document(self, captions: Sequence[str], image: ImageSegment, drawn: Sequence[float]) -> list[int]:
         which, direction, dropout = drawn
         picture_first = direction < self.mix.image_to_text
-        takes_first = picture_first and self.mix.describes_by_first
+        takes_first = picture_first and self.mix.describe_by_first
         text = TextSegment(self.text(captions[0 if takes_first else int(which * len(captions))]))
         if text.ids and picture_first:
             return self.lay_out([image, text])

@@ -32,11 +32,11 @@ def prefers_onednn() -> bool:
     cpu_info = Path("/proc/cpuinfo")
     if not (cpu_info.exists() and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
         return False
-    return uses_avx512_untold(cpu_info.read_text(errors="replace"))
+    return is_amd_with_avx512(cpu_info.read_text(errors="replace"))
 
 
-def uses_avx512_untold(cpu_info: str) -> bool:
-    """Whether a CPU, by what Linux says of it, has AVX-512 without MKL using it: those of AMD since Zen 4."""
+def is_amd_with_avx512(cpu_info: str) -> bool:
+    """Whether a CPU has AVX-512 that MKL leaves unused, by its /proc/cpuinfo: those of AMD since Zen 4."""
     return "AuthenticAMD" in cpu_info and "avx512f" in cpu_info
 
 

@@ -125,7 +125,7 @@ class PriorTrainingConfig:
         return DocumentMix(
             image_to_text=self.image_to_text,
             caption_dropout=self.caption_dropout,
-            describes_by_first=self.describe_by_first,
+            describe_by_first=self.describe_by_first,
         )
 
     def settings(self) -> dict[str, Any]:

@@ -131,7 +131,7 @@ def test_each_caption_of_a_picture_has_its_turn():
 
 def test_the_first_caption_describes_and_all_of_them_ask():
     captions = ["one", "two", "three"]
-    source = batches(codes=with_captions([captions]), image_to_text=0.5, caption_dropout=0.0, describes_by_first=True)
+    source = batches(codes=with_captions([captions]), image_to_text=0.5, caption_dropout=0.0, describe_by_first=True)
     vocabulary, counts = shared_bundle().vocabulary, {True: Counter(), False: Counter()}
     for document in documents(source, range(64)):
         picture_first = document[1] == vocabulary.image_start_id("2x2")

@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pictogram.lm import products
-from pictogram.lm.products import PackedLinear, convolved_linear, quicken_linears, uses_avx512_untold
+from pictogram.lm.products import PackedLinear, convolved_linear, is_amd_with_avx512, quicken_linears
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 5, 8), (16, 7, 12), (20, 1, 5)])
@@ -57,7 +57,7 @@ def test_elsewhere_nothing_changes(monkeypatch):
     ],
 )
 def test_onednn_is_for_amd_with_avx512(vendor: str, flags: str, expected: bool):
-    assert uses_avx512_untold(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n") == expected
+    assert is_amd_with_avx512(f"vendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n") == expected
 
 
 @pytest.mark.parametrize("rows", [1, 2, 64])

@@ -138,7 +138,7 @@ def test_a_prior_in_bfloat16_learns_in_float32(tmp_path):
     assert after.dtype == torch.float32
     first, last = before.prior.state_dict(), after.state_dict()
     name = "model.layers.0.mlp.up_proj.weight"
-    assert (first[name].float() != last[name]).float().mean() > 0.5  # steps this small change no number of bfloat16
+    assert (first[name].float() != last[name]).float().mean() > 0.8  # steps this small change no number of bfloat16
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def best_precision() -> str:
 
 
 def cpu_computes_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16; others emulate its products, ten times slower than float32.
+    """Whether this processor has instructions for bfloat16; others emulate its products, at many times the cost.
 
     The same as `avx512_bf16` among the flags of /proc/cpuinfo. Most desktops and laptops have none.
     """
