@@ -2,6 +2,7 @@
 
 python benchmarks/scaling.py --codes codes --tokenizer image-tokenizer --work scaling --json scaling.json
 python benchmarks/scaling.py --quick
+python benchmarks/scaling_plot.py scaling.json scaling.png
 
 Each size learns once with a constant rate; where it has seen the pictures once, twice and four times, the rate falls to
 zero over the last part on a branch of its own (Hu et al. 2024, arXiv:2404.06395, section 4.3), so that three lengths of
@@ -30,7 +31,7 @@ from pictogram.hub.files import atomic_write_bytes, read_json_object, write_json
 from pictogram.hub.fingerprint import fingerprint
 from pictogram.lm.data import DocumentBatches
 from pictogram.lm.estimates import estimate
-from pictogram.lm.model import prior_config
+from pictogram.lm.model import PriorSize, prior_config
 from pictogram.lm.optimizers import build_optimizers
 from pictogram.lm.products import quicken_linears
 from pictogram.lm.vocabulary import JointVocabulary
@@ -70,19 +71,33 @@ class Setting:
         return max(2, round(epochs * num_images / self.batch_size))
 
 
+def shape_of(size: str) -> str | PriorSize:
+    """What `prior_config` takes for a name of a size, or for its width and depth.
+
+    >>> shape_of("64x3")
+    PriorSize(hidden_size=64, num_hidden_layers=3, intermediate_size=176)
+    >>> shape_of("nano")
+    'nano'
+    """
+    width, times, depth = size.partition("x")
+    if not (times and width.isdecimal() and depth.isdecimal()):
+        return size
+    return PriorSize(int(width), int(depth), int(width) * 11 // 4)  # the MLP of the named sizes, 8/3 to 11/4 as wide
+
+
 class Learner:
     """A prior, its optimizers, and the step they are at.
 
     Args:
         vocabulary: of the codes.
         pictures: what it learns.
-        size: name of its size.
+        size: name of its size, or its width and depth, as "64x3".
         setting: how it learns.
     """
 
     def __init__(self, vocabulary: JointVocabulary, pictures: Pictures, size: str, setting: Setting):
         torch.manual_seed(setting.seed)
-        self.model = Qwen3ForCausalLM(prior_config(vocabulary, size, pictures.ids.shape[1])).train()
+        self.model = Qwen3ForCausalLM(prior_config(vocabulary, shape_of(size), pictures.ids.shape[1])).train()
         quicken_linears(self.model)
         self.setting, self.step = setting, 0
         self.batches = DocumentBatches(
@@ -192,7 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokenizer", help="folder of the image tokenizer that made them")
     parser.add_argument("--split", default="train")
     parser.add_argument("--test-split", default="test")
-    parser.add_argument("--sizes", default="pico,nano,small,base")
+    parser.add_argument(
+        "--sizes", default="pico,nano,small,base", help='names of sizes, or "64x3": 64 channels in 3 layers'
+    )
     parser.add_argument("--epochs", default="1,2,4")
     parser.add_argument("--max-images", type=int, default=2000, help="pictures scored")
     parser.add_argument("--seed", type=int, default=0)

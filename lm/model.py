@@ -24,11 +24,21 @@ class PriorSize:
         hidden_size: width, a multiple of the head dimension 64.
         num_hidden_layers: depth.
         intermediate_size: width of the gated MLP.
+
+    Raises:
+        InputError: the width is no multiple of 64, or a number is below 1.
     """
 
     hidden_size: int
     num_hidden_layers: int
     intermediate_size: int
+
+    def __post_init__(self):
+        if self.hidden_size < 1 or self.hidden_size % _HEAD_DIM:
+            raise InputError(f"hidden_size must be a multiple of {_HEAD_DIM}, got {self.hidden_size}")
+        for name in ("num_hidden_layers", "intermediate_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
 PRIOR_SIZES = {
@@ -43,7 +53,7 @@ PRIOR_SIZES = {
 
 def prior_config(
     vocabulary: JointVocabulary,
-    size: str,
+    size: str | PriorSize,
     max_length: int,
     *,
     num_key_value_heads: int = 1,
@@ -53,7 +63,7 @@ def prior_config(
 
     Args:
         vocabulary: decides the number of embeddings and the control tokens' ids.
-        size: a key of `PRIOR_SIZES`.
+        size: a key of `PRIOR_SIZES`, or a size that is not among them.
         max_length: longest document, tokens.
         num_key_value_heads: heads of keys and values that the query heads share (grouped-query attention, Ainslie et
             al. 2023); 1 samples fastest (multi-query attention, Shazeer 2019).
@@ -62,9 +72,9 @@ def prior_config(
     Raises:
         InputError: unknown size, or key-value heads that do not divide its heads.
     """
-    if size not in PRIOR_SIZES:
+    if isinstance(size, str) and size not in PRIOR_SIZES:
         raise InputError(f"size must be one of {', '.join(PRIOR_SIZES)}, got {size!r}")
-    shape = PRIOR_SIZES[size]
+    shape = PRIOR_SIZES[size] if isinstance(size, str) else size
     num_heads = shape.hidden_size // _HEAD_DIM
     if num_key_value_heads < 1 or num_heads % num_key_value_heads:
         raise InputError(f"num_key_value_heads must divide the {num_heads} heads of {size}, got {num_key_value_heads}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from pictogram.lm.model import PRIOR_SIZES, PriorSize
 
@@ -77,6 +78,44 @@ def test_a_branch_is_what_training_for_its_length_alone_gives(tmp_path):
         script.main([*arguments(tmp_path / name), "--epochs", epochs])
     found = [json.loads((tmp_path / name / "report.json").read_text())["points"][-1] for name in ("all", "one")]
     assert found[0] == found[1]
+
+
+def test_sizes_may_be_widths_and_depths(tmp_path):
+    script = importlib.import_module("scaling")
+    script.main([*arguments(tmp_path)[:2], "64x1,64x2", *arguments(tmp_path)[3:], "--epochs", "1"])
+    found = json.loads((tmp_path / "report.json").read_text())["points"]
+    assert [point["size"] for point in found] == ["64x1", "64x2"]
+    layer = 64 * 64 * 2 + 2 * 64 * 64 + 3 * 64 * 176 + 2 * 64 + 2 * 64  # q, o; k, v; gated MLP; norms of both kinds
+    assert found[1]["parameters"] - found[0]["parameters"] == layer
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("40x2", "hidden_size must be a multiple of 64, got 40"),
+        ("64x0", "num_hidden_layers must be at least 1, got 0"),
+        ("64x", "size must be one of pico, nano, small, base, large, tiny, got '64x'"),
+    ],
+)
+def test_shapes_that_are_none(tmp_path, capsys, size, message):
+    with pytest.raises(SystemExit):
+        importlib.import_module("scaling").main([*arguments(tmp_path)[:2], size, *arguments(tmp_path)[3:]])
+    assert message in capsys.readouterr().err
+
+
+def test_a_report_as_a_picture(tmp_path):
+    script, found = importlib.import_module("scaling_plot"), points(0.0)
+    report = {
+        "points": [point | {"size": f"{point['parameters'] / 1e6}"} for point in found],
+        "law": importlib.import_module("scaling_law").fit_law(found),
+    }
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    script.main([str(tmp_path / "report.json"), str(tmp_path / "law.png")])
+    with Image.open(tmp_path / "law.png") as picture:
+        assert picture.width > 500 and picture.convert("L").getextrema() == (0, 255)
+    codes, bits = script.curve(report["law"], script.by_size(report["points"])["0.4"])
+    assert (codes[0], codes[-1]) == pytest.approx((2.7, 10.8))  # what was measured, and no further
+    assert bits[0] == pytest.approx(150 + 20 * 0.4**-0.5 + 40 * 2.7**-0.4, rel=1e-3)
 
 
 def test_a_folder_keeps_one_run(tmp_path, monkeypatch, capsys):
