@@ -21,7 +21,7 @@ from .evaluate_samples import evaluate_samples
 from .evaluate_tokenizer import evaluate_image_tokenizer
 from .evaluation_card import measure_for_card
 from .evaluation_table import print_evaluation
-from .rate_tables import print_captions, print_classes, print_rates
+from .rate_tables import print_captions, print_classes, print_names, print_rates
 from .sample_table import print_samples
 from .samples_config import SamplesEvaluation
 
@@ -194,17 +194,26 @@ def evaluate_names_command(
     num_captions: Annotated[int, typer.Option(help="Captions to try.")] = 200,
     seed: Seed = 0,
     guidance_scale: Guidance = 1.2,
+    column: Annotated[
+        str | None, typer.Option(help="Of class labels or texts, such as category: figures for each of them as well.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(*OUTPUT_FLAGS, help="Folder for names.png, the first samples, and mistakes.json.")
+    ] = None,
     card: Card = False,
     json_output: Json = False,
 ) -> None:
     """How often the training picture nearest to a sample bears the sample's caption.
 
-    Example: pictogram evaluate names --model pictogram-demo/bundle
+    Example: pictogram evaluate names --model noto --guidance-scale 1 --column category --output names
     """
     result = _measured(
-        "names", model, card, lambda: evaluate_names(model, data, split, seed, guidance_scale, num_captions)
+        "names",
+        model,
+        card,
+        lambda: evaluate_names(model, data, split, seed, guidance_scale, num_captions, column=column, output=output),
     )
-    print_result(result, json_output)
+    _show(result, json_output, print_names)
 
 
 @app.command("codec")

@@ -53,9 +53,51 @@ class NameAccuracy:
         return asdict(self)
 
 
+@dataclass(frozen=True, eq=False)
+class NamedSamples:
+    """One sample for each of some captions, at `guidance_scale`.
+
+    Attributes:
+        rows: of the training pictures that bear the captions.
+        captions: one a sample.
+        pixels: (N, C, H, W), 8-bit values.
+        nearest: all captions of the training picture nearest to each sample.
+    """
+
+    rows: list[int]
+    captions: list[str]
+    pixels: torch.Tensor
+    nearest: list[list[str]]
+
+    @property
+    def recalled(self) -> list[bool]:
+        """Of each sample, whether its nearest training picture bears its caption."""
+        return [caption in found for caption, found in zip(self.captions, self.nearest, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class NameMeasurement:
+    """Figures, and the samples that they are of.
+
+    Attributes:
+        accuracy: the figures.
+        samples: of `accuracy.name_accuracy`.
+    """
+
+    accuracy: NameAccuracy
+    samples: NamedSamples
+
+
 def measure_name_accuracy(
     bundle: Bundle, dataset: PixelDataset, *, seed: int, num_captions: int = 200, guidance_scale: float = 1.2
 ) -> NameAccuracy:
+    """The figures of `measure_names` alone."""
+    return measure_names(bundle, dataset, seed=seed, num_captions=num_captions, guidance_scale=guidance_scale).accuracy
+
+
+def measure_names(
+    bundle: Bundle, dataset: PixelDataset, *, seed: int, num_captions: int = 200, guidance_scale: float = 1.2
+) -> NameMeasurement:
     """Draws captions by seed and samples one picture for each.
 
     Args:
@@ -77,25 +119,28 @@ def measure_name_accuracy(
     pipeline = TextToImagePipeline(bundle)
     training = to_8bit(dataset.pixels(range(len(dataset))))
 
-    def nearest_captions(codes: ImageCodes) -> list[list[str]]:
-        return [dataset.source.captions(row) for row in _nearest(_decode(bundle, codes), training)]
+    def nearest_captions(pixels: torch.Tensor) -> list[list[str]]:
+        return [dataset.source.captions(row) for row in _nearest(pixels, training)]
 
-    guided = nearest_captions(pipeline(captions, seed=seed, guidance_scale=guidance_scale).codes)
-    plain = nearest_captions(pipeline(captions, seed=seed, guidance_scale=1.0).codes)
+    guided, plain = (
+        _decode(bundle, pipeline(captions, seed=seed, guidance_scale=scale).codes) for scale in (guidance_scale, 1.0)
+    )
+    samples = NamedSamples(rows, captions, guided, nearest_captions(guided))
     pictures = [dataset.source.read(row, bundle.image_processor.background_colour) for row in rows]
     written = ImageToTextPipeline(bundle)(pictures).captions
     tokenizer = bundle.image_tokenizer
     originals = tokenizer.encode(dataset.pixels(rows).to(tokenizer.device))
-    return NameAccuracy(
-        name_accuracy=_share(captions, guided),
-        without_guidance=_share(captions, plain),
-        reconstructions=_share(captions, nearest_captions(originals)),
-        shuffled_captions=_share(captions[1:] + captions[:1], guided),
+    accuracy = NameAccuracy(
+        name_accuracy=_share(captions, samples.nearest),
+        without_guidance=_share(captions, nearest_captions(plain)),
+        reconstructions=_share(captions, nearest_captions(_decode(bundle, originals))),
+        shuffled_captions=_share(captions[1:] + captions[:1], samples.nearest),
         caption_accuracy=_share(written, [dataset.source.captions(row) for row in rows]),
         guidance_scale=guidance_scale,
         num_captions=len(captions),
         num_training_pictures=len(dataset),
     )
+    return NameMeasurement(accuracy, samples)
 
 
 def _decode(bundle: Bundle, codes: ImageCodes) -> torch.Tensor:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ..hub.command_line import print_result
+
 _TITLES = {
     "rate": "{split}",
     "train": "{train_split}, equally many",
@@ -72,6 +74,17 @@ def print_captions(document: dict[str, Any]) -> None:
     ]
     for line in lines:
         console.print(line, markup=False, highlight=False)
+
+
+def print_names(document: dict[str, Any]) -> None:
+    """Prints what `evaluate_names` returns, on standard output: figures, and a table of the groups where it has any."""
+    print_result({name: value for name, value in document.items() if name != "groups"}, json_output=False)
+    if "groups" not in document:
+        return
+    table = Table("group", "name accuracy", "captions", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name, found in document["groups"].items():
+        table.add_row(Text(name), f"{found['name_accuracy']:.1%}", str(found["num_captions"]))
+    Console().print(table)
 
 
 def _rate_table(report: dict[str, Any], grids: list[str]) -> Table:
