@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fashion_systems import PICTOGRAM, Run, Stage, bits_path, stages
+from fashion_systems import PICTOGRAM, Run, Stage, bits_path, peer_path, stages
 from interleaved import print_report
 from safetensors import safe_open
 
@@ -119,7 +119,7 @@ def measure(run: Run, kept: Path) -> dict[str, Any]:
     times = [run_stage(stage, run.folder) for stage in stages(run)]
     run_stage(scoring(run, kept), run.folder)
     report = read_json_object(_evaluation(run) / "evaluation.json")
-    peer = read_json_object(path) if (path := run.folder / "peer.json").exists() else None
+    peer = read_json_object(path) if (path := peer_path(run)).exists() else None
     return {
         "system": run.system,
         "minutes": run.minutes,
@@ -128,16 +128,17 @@ def measure(run: Run, kept: Path) -> dict[str, Any]:
         "parameters": count_parameters(run.folder),
         "stages": times,
         "peer": peer,
-        "bits": _bits(run, peer),
+        "bits": _bits(run),
         "evaluation": report,
     }
 
 
-def _bits(run: Run, peer: dict[str, Any] | None) -> dict[str, Any] | None:
+def _bits(run: Run) -> dict[str, Any] | None:
     """Bits of a held-out picture's codes, given its class; a GAN has none."""
-    if (path := bits_path(run)).exists():
-        return read_json_object(path)["rate"]["codes_given_caption"]["per_image"]
-    return None if peer is None or "bits" not in peer else peer["bits"]["all"]
+    if not (path := bits_path(run)).exists():
+        return None
+    found = read_json_object(path)
+    return found["bits"]["all"] if "bits" in found else found["rate"]["codes_given_caption"]["per_image"]
 
 
 def training_seconds(times: Sequence[dict[str, Any]], peer: dict[str, Any] | None) -> float | None:
@@ -187,6 +188,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             whole_numbers("minutes", given.minutes), entries(given.systems), whole_numbers("seeds", given.seeds)
         )
         runs = [_run(given, system, minutes, seed) for minutes, system, seed in chosen]
+        for run in runs:
+            stages(run)  # refuses what does not exist before anything is trained
         measured = [measure(run, given.work / "kept") for run in runs]
     except InputError as error:
         parser.error(str(error))

@@ -21,6 +21,7 @@ from pictogram.hub.command_line import whole_numbers
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.documents import ids_to_images, images_to_ids
 from pictogram.lm.image_sampler import DRAWN, ImageSampling
+from pictogram.pipelines.bundle_pipeline import check_positive
 from pictogram.pipelines.labelled_pictures import (
     LabelledPictures,
     check_other_pictures,
@@ -32,6 +33,7 @@ from pictogram.pipelines.picture_request import PictureRequest, spell_seeds
 from pictogram.pipelines.sample_arms import PictureArm, balanced_rows, one_box, real_arm
 from pictogram.pipelines.sample_classifier import ClassifierRecipe
 from pictogram.pipelines.sample_scores import ScoreKeeper, mean_score
+from pictogram.pipelines.sample_shards import MOST_SET_SEED
 from pictogram.tokenizer.image_processor import to_8bit
 from pictogram.tokenizer.padding import Box
 from pictogram.tokenizer.reconstructions import row_batches
@@ -70,7 +72,7 @@ def drawn_arm(
     size = next(iter(bundle.vocabulary.sizes))
     given = ids.clone()
     given[:, num_given:] = DRAWN
-    request = PictureRequest(list(prompts), spell_seeds(seed, len(prompts)), size, given)
+    request = PictureRequest(list(prompts), spell_seeds(seed << 32, len(prompts)), size, given)
     found = ids if num_given == ids.shape[1] else draw_pictures(bundle, request, sampling, _AT_ONCE).token_ids
     return torch.cat(list(decoded(bundle, size, found, box)))
 
@@ -81,6 +83,10 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InputError: numbers of codes that a picture cannot have, or pictures that do not serve.
     """
+    for name in ("num_images", "num_steps", "num_classifiers"):
+        check_positive(name, getattr(asked, name))
+    if not 0 <= asked.seed <= MOST_SET_SEED:
+        raise InputError(f"seed must be 0 to {MOST_SET_SEED}, got {asked.seed}")
     check_other_pictures(asked.data, asked.split, "train")
     bundle, given = Bundle.from_pretrained(asked.model), whole_numbers("given", asked.given)
     sets = (labelled_pictures(asked.data, name, bundle.image_processor) for name in ("train", asked.split))
@@ -96,7 +102,8 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     arms = []
     for count in given:
         arm = PictureArm(drawn_arm(bundle, prompts, ids, count, asked.seed, sampling, box), classes)
-        seeds = range(asked.seed, asked.seed + asked.num_classifiers)
+        first = asked.seed * asked.num_classifiers  # other seeds, other classifiers
+        seeds = range(first, first + asked.num_classifiers)
         scores = [keeper.accuracy(arm, test, seed, f"{count} given") for seed in seeds]
         arms.append({"given": count} | mean_score(scores))
     protocol = {name: str(value) for name, value in vars(asked).items() if name != "json"}

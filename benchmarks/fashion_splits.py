@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from datasets import Dataset
+from datasets import Dataset, Image
 
 from pictogram import InputError
 from pictogram.hub.files import atomic_files
@@ -24,23 +24,34 @@ HELD_OUT = 5000
 
 
 def held_out_rows(digests: Sequence[str], classes: Sequence[int], count: int) -> list[int]:
-    """The rows with the smallest digests of each class, `count` in all.
+    """The rows with the smallest digests of each class, `count` in all; equal pictures of a class stay together.
 
     Example:
         >>> held_out_rows(["d", "a", "c", "b"], [0, 0, 1, 1], 2)
         [1, 3]
+        >>> held_out_rows(["a", "a", "c", "b"], [0, 0, 1, 1], 2)
+        [0, 1, 3]
     """
     kinds = sorted(set(classes))
     chosen: list[int] = []
     for kind in kinds:
-        rows = sorted((digests[row], row) for row, found in enumerate(classes) if found == kind)
-        chosen += [row for _, row in rows[: count // len(kinds)]]
+        ordered = sorted(digests[row] for row, found in enumerate(classes) if found == kind)
+        taken = set(ordered[: count // len(kinds)])
+        chosen += [row for row, found in enumerate(classes) if found == kind and digests[row] in taken]
     return sorted(chosen)
 
 
 def pixel_digests(rows: Dataset) -> list[str]:
     """A sha256 of each picture's pixels."""
     return [hashlib.sha256(image.tobytes()).hexdigest() for image in rows["image"]]
+
+
+def _decoded(data: str, split: str) -> Dataset:
+    """Rows of a split whose pictures are read as pictures."""
+    rows = open_rows(data, split).dataset
+    if missing := {"image", "label"} - set(rows.column_names):
+        raise InputError(f"{data} must have the columns image and label, {sorted(missing)} are missing")
+    return rows.cast_column("image", Image())
 
 
 def write_splits(data: str, folder: Path, count: int = HELD_OUT) -> dict[str, int]:
@@ -52,7 +63,7 @@ def write_splits(data: str, folder: Path, count: int = HELD_OUT) -> dict[str, in
     Raises:
         InputError: there is no such data, or too little of it.
     """
-    rows, test = (open_rows(data, split).dataset for split in ("train", "test"))
+    rows, test = (_decoded(data, split) for split in ("train", "test"))
     if len(rows) <= count:
         raise InputError(f"{data} must have more than {count} training pictures, got {len(rows)}")
     validation = held_out_rows(pixel_digests(rows), rows["label"], count)

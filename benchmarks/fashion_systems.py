@@ -106,15 +106,20 @@ def _pixelsnail(run: Run, settings: dict[str, list[str]]) -> list[Stage]:
     """VQ-VAE-2 with gated convolutional priors."""
     script = [sys.executable, str(BENCHMARKS / "peers" / "pixelsnail.py")]
     options = ["--codes", str(run.folder / "codes"), "--tokenizer", str(run.folder / "tokenizer")]
-    scored = ["--eval-split", run.split, "--json", str(run.folder / "peer.json")]
-    command = [*script, *options, *settings["prior"], *scored, *_drawn(run)]
-    return [_tokenizer(run, settings["tokenizer"]), *_codes(run), Stage("prior", command, trains=True)]
+    command = [*script, *options, *settings["prior"], *_drawn(run)]
+    train, score = ["--json", str(peer_path(run))], ["--eval-split", run.split, "--json", str(bits_path(run))]
+    return [
+        _tokenizer(run, settings["tokenizer"]),
+        *_codes(run),
+        Stage("prior", [*command, *train], trains=True),
+        Stage(f"bits of {run.split}", [*command, *score]),
+    ]
 
 
 def _gan(run: Run, settings: dict[str, list[str]]) -> list[Stage]:
     """A projection GAN in BigGAN's manner."""
     script = [sys.executable, str(BENCHMARKS / "peers" / "projection_gan.py")]
-    command = [*script, *_on(run), *settings["gan"], "--json", str(run.folder / "peer.json"), *_drawn(run)]
+    command = [*script, *_on(run), *settings["gan"], "--json", str(peer_path(run)), *_drawn(run)]
     return [Stage("gan", command, trains=True)]
 
 
@@ -142,14 +147,19 @@ def _prior(run: Run, settings: list[str]) -> list[Stage]:
     codes, bundle = ["--codes", str(run.folder / "codes")], str(run.folder / "bundle")
     places = [*codes, "--tokenizer", str(run.folder / "tokenizer")]
     train = [*PICTOGRAM, "train-lm", *places, *settings, "--seed", str(run.seed), "--output", bundle]
-    score = [*PICTOGRAM, "evaluate", "prior", "--model", bundle, *codes, "--split", run.split, "--max-images", "2000"]
+    score = [*PICTOGRAM, "evaluate", "prior", "--model", bundle, *codes, "--split", run.split]
     score += ["--output", str(bits_path(run))]
     return [Stage("prior", train, trains=True), Stage(f"bits of {run.split}", score)]
 
 
 def bits_path(run: Run) -> Path:
-    """Where the bits of held-out pictures stand, of systems that are scored by this package."""
+    """Where the bits of held-out pictures stand; a GAN has none."""
     return run.folder / f"bits-{run.split}.json"
+
+
+def peer_path(run: Run) -> Path:
+    """Where a peer's script says what its training took."""
+    return run.folder / "peer.json"
 
 
 def _on(run: Run) -> list[str]:

@@ -27,6 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from pictogram import ImageTokenizer, ImageTokenizerConfig, InputError
 from pictogram.hub.command_line import entries, whole_numbers
 from pictogram.lm.model import PRIOR_SIZES, PriorSize
+from pictogram.tokenizer.training_config import TokenizerTrainingConfig
 
 _SAMPLE_ROWS = 2000
 
@@ -67,6 +68,15 @@ class Plan:
     gpu_flops: float
     utilisation: float
 
+    def __post_init__(self):
+        """Raises InputError for what no plan can have."""
+        for name in ("images", "caption_tokens", "tokenizer_images", "epochs"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} must be 0 or more, got {getattr(self, name)}")
+        if self.gpu_flops <= 0 or not 0 < self.utilisation <= 1:
+            got = f"{self.gpu_flops} and {self.utilisation}"
+            raise InputError(f"gpu_flops must be above 0 and utilisation above 0 and at most 1, got {got}")
+
     def tokenizer_config(self) -> ImageTokenizerConfig:
         """An image tokenizer of these levels."""
         sizes = [1024 if level == 0 else self.codebook_size for level in range(len(self.strides))]
@@ -85,7 +95,10 @@ def codes_per_image(plan: Plan) -> int:
 
 
 def tokenizer_flops(plan: Plan) -> dict[str, float]:
-    """Operations of one picture: `encode`, `decode`, and `train`, three times both for the gradients."""
+    """Operations of one picture: `encode`, `decode`, and `train`, three times both for the gradients.
+
+    A training decodes every prefix of the levels as well, for a share of the pictures: as costly as all levels.
+    """
     torch.manual_seed(0)
     model = ImageTokenizer(plan.tokenizer_config()).eval()
     pixels = torch.zeros(1, 3, plan.image_size, plan.image_size)
@@ -97,7 +110,8 @@ def tokenizer_flops(plan: Plan) -> dict[str, float]:
         with FlopCounterMode(display=False) as counter:
             model.decode(codes)
         found["decode"] = float(counter.get_total_flops())
-    return found | {"train": 3 * (found["encode"] + found["decode"])}
+    decodings = 1 + TokenizerTrainingConfig().prefix_share * (len(plan.strides) - 1)
+    return found | {"train": 3 * (found["encode"] + decodings * found["decode"])}
 
 
 def prior_flops(plan: Plan, tokens: int) -> dict[str, float]:

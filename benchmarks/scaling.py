@@ -217,6 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="file for the report")
     parser.add_argument("--quick", action="store_true", help="random codes and few steps, to try the script")
     given = parser.parse_args(arguments)
+    if not given.quick and not (given.codes and given.tokenizer):
+        parser.error("give --codes and --tokenizer, or --quick")
     try:
         setting = Setting(epochs=tuple(whole_numbers("epochs", given.epochs)), seed=given.seed)
         sizes = entries(given.sizes)
@@ -232,6 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _opened(given: argparse.Namespace) -> tuple[ImageCodes, ImageCodes, Sequence[int]]:
+    if given.split == given.test_split:
+        raise InputError(f"split and test_split must differ, got {given.split} for both")
     loaded = load_image_tokenizer(given.tokenizer)
     parts = []
     for split, most in ((given.split, None), (given.test_split, given.max_images)):

@@ -104,11 +104,12 @@ def _names(measured: dict[str, Any]) -> CardFigures:
     """Recall of training pictures by name."""
     data, split = public_name(measured["data"]), measured["split"]
     guidance, count = measured["guidance_scale"], measured["num_captions"]
+    chance = measured["shuffled_captions"]
     rows = [
         [f"pictures recalled by name, {_drawn(measured['sampling'])}", f"{measured['name_accuracy']:.1%}"],
         *([["without guidance", f"{measured['without_guidance']:.1%}"]] if guidance != 1 else []),
         ["ceiling that the image tokenizer sets", f"{measured['reconstructions']:.1%}"],
-        ["shuffled captions", f"{measured['shuffled_captions']:.1%}"],
+        *([["shuffled captions", f"{chance:.1%}"]] if chance is not None else []),
         ["names recalled by picture", f"{measured['caption_accuracy']:.1%}"],
     ]
     where = (

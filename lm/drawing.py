@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -16,6 +17,9 @@ from ..hub.errors import InputError
 
 _LEAST_TEMPERATURE = 1e-6
 """Still far from a quotient that is infinite."""
+
+_TORCH_SEEDS = 2**32
+"""As many seeds torch's generator tells apart on CPUs: of larger ones it takes the lower 32 bits."""
 
 _MOST_GUIDANCE = 1e4
 """Logits times this are far from infinite in float32."""
@@ -61,8 +65,15 @@ def uniforms(seeds: Sequence[int], count: int) -> torch.Tensor:
     for seed in seeds:
         if not 0 <= seed < 2**63:
             raise InputError(f"seeds must be 0 or more and below 2**63, got {seed}")
-    rows = [torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) for seed in seeds]
+    rows = [_uniforms_of(seed, count) for seed in seeds]
     return torch.stack(rows) if rows else torch.empty(0, count, dtype=torch.float64)
+
+
+def _uniforms_of(seed: int, count: int) -> torch.Tensor:
+    """(count,) float64 uniform numbers, other ones for every seed."""
+    if seed < _TORCH_SEEDS:
+        return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.from_numpy(np.random.Generator(np.random.Philox(seed)).random(count))
 
 
 def draw(scores: torch.Tensor, uniform: torch.Tensor, sampling: SamplingConfig) -> torch.Tensor:

@@ -89,13 +89,16 @@ def _cas(given: SampleInput, keeper: ScoreKeeper, seeds: Sequence[int]) -> dict[
 
 
 def _recognised(given: SampleInput, classifier: SampleClassifier) -> dict[str, float]:
-    """Of every arm the share in its own class; of real and decoded pictures those that the classifier never saw."""
+    """Of every arm the mean over classes of the share in its own; of real and decoded pictures those never seen."""
     shown = given.arms | {REAL: given.measured}
     if given.decoded_test is not None:
         shown[DECODED] = given.decoded_test
-    return {
-        name: float((classifier.classify(arm.pixels) == arm.classes).double().mean()) for name, arm in shown.items()
-    }
+    return {name: _mean_of_classes(classifier.classify(arm.pixels) == arm.classes, arm) for name, arm in shown.items()}
+
+
+def _mean_of_classes(right: torch.Tensor, arm: PictureArm) -> float:
+    """The mean over classes of the share of `right` (N,), so that it does not matter how often each occurs."""
+    return fmean(float(right[arm.classes == number].double().mean()) for number in arm.classes.unique().tolist())
 
 
 class _Features:

@@ -31,7 +31,7 @@ class NameAccuracy:
         name_accuracy: at `guidance_scale`.
         without_guidance: at guidance 1.
         reconstructions: of reconstructed training pictures instead of samples: the ceiling the image tokenizer sets.
-        shuffled_captions: of the guided samples against each other's captions: chance.
+        shuffled_captions: of the guided samples against each other's captions: chance; None of one sample.
         caption_accuracy: the other direction: share of the same pictures whose most likely caption is their own.
         guidance_scale: of the first figure.
         num_captions: captions tried.
@@ -41,7 +41,7 @@ class NameAccuracy:
     name_accuracy: float
     without_guidance: float
     reconstructions: float
-    shuffled_captions: float
+    shuffled_captions: float | None
     caption_accuracy: float
     guidance_scale: float
     num_captions: int
@@ -134,7 +134,7 @@ def measure_names(
         name_accuracy=_share(captions, samples.nearest),
         without_guidance=_share(captions, nearest_captions(plain)),
         reconstructions=_share(captions, nearest_captions(_decode(bundle, originals))),
-        shuffled_captions=_share(captions[1:] + captions[:1], samples.nearest),
+        shuffled_captions=_share(captions[1:] + captions[:1], samples.nearest) if len(captions) > 1 else None,
         caption_accuracy=_share(written, [dataset.source.captions(row) for row in rows]),
         guidance_scale=guidance_scale,
         num_captions=len(captions),

@@ -44,9 +44,7 @@ def accuracy_by_group(samples: NamedSamples, groups: Groups) -> dict[str, dict[s
 def mistaken(samples: NamedSamples) -> list[dict[str, str]]:
     """Samples that are nearer to another picture: their `caption`, and a caption of that one as `nearest`."""
     several = zip(samples.captions, samples.nearest, samples.recalled, strict=True)
-    return [
-        {"caption": caption, "nearest": found[0] if found else ""} for caption, found, right in several if not right
-    ]
+    return [{"caption": caption, "nearest": found[0]} for caption, found, right in several if not right]
 
 
 def sample_grid(samples: NamedSamples, groups: Groups | None = None) -> Image.Image:
@@ -60,7 +58,7 @@ def sample_grid(samples: NamedSamples, groups: Groups | None = None) -> Image.Im
     """
     pictures = to_images(samples.pixels / 127.5 - 1)
     titles = [
-        caption if right else f"{caption} (like {found[0] if found else 'one without words'})"
+        caption if right else f"{caption} (like {found[0] or 'one without words'})"
         for caption, found, right in zip(samples.captions, samples.nearest, samples.recalled, strict=True)
     ]
     everything = range(min(len(pictures), _ROW * _UNGROUPED_ROWS))

@@ -21,6 +21,9 @@ QUANTILES = {"percentile_1": 0.01, "median": 0.5}
 _FEW = 0.001
 """Share of unseen pictures that lie nearer to a training picture than the rest: samples as near are suspect."""
 
+NO_SETS = ("ratio", "suspect", "suspect_expected")
+"""What `compare_distances` returns beside quantiles of sets."""
+
 
 def nearest_distances(queries: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
     """From each query to the nearest point.
@@ -84,8 +87,9 @@ def compare_distances(samples: torch.Tensor, references: Mapping[str, torch.Tens
 
     Returns:
         `quantiles` of every set; `ratio`: by reference the samples' quantiles over its own, None over 0;
-        `suspect`: by reference the share of samples nearer than all but .001 of it, so about .001 without copies, which
-        quantiles do not show where they are few.
+        `suspect`: by reference the share of samples no further than all but .001 of it, which shows copies where they
+        are too few for quantiles; `suspect_expected`: by reference what that is without copies. That is .001 only of
+        many pictures: the nearest of 100 has one in 101 before it, and where some are copies themselves, all of them.
 
     Example:
         >>> found = compare_distances(torch.tensor([0.0, 2.0]), {"real test": torch.tensor([4.0, 4.0])})
@@ -98,10 +102,17 @@ def compare_distances(samples: torch.Tensor, references: Mapping[str, torch.Tens
         name: {which: drawn[which] / value if value else None for which, value in values.items()}
         for name, values in found.items()
     }
-    suspect = {
-        name: float((samples < distances.quantile(_FEW)).double().mean()) for name, distances in references.items()
+    near = {name: float(distances.quantile(_FEW)) for name, distances in references.items()}
+    suspect = {name: _share_within(samples, near[name]) for name in references}
+    expected = {
+        name: max((_FEW * (len(distances) - 1) + 1) / (len(distances) + 1), _share_within(distances, near[name]))
+        for name, distances in references.items()
     }
-    return found | {"samples": drawn, "ratio": ratios, "suspect": suspect}
+    return found | {"samples": drawn, "ratio": ratios, "suspect": suspect, "suspect_expected": expected}
+
+
+def _share_within(distances: torch.Tensor, most: float) -> float:
+    return float((distances <= most).double().mean())
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..lm.image_sampler import ImageSampling, PerLevel
 from ..tokenizer.decoding import UnreadableImage
 from ..tokenizer.devices import default_device
 from ..tokenizer.image_processor import ImageTokenizerImageProcessorPil
-from ..tokenizer.images import ImageSource, load_image_source
+from ..tokenizer.images import ClassLabels, ImageSource, load_image_source
 from ..tokenizer.interface import TokenizesImages
 from ..tokenizer.loading import load_image_tokenizer
 from ..tokenizer.padding import Box
@@ -91,7 +91,7 @@ def open_input(what: SamplesEvaluation) -> SampleInput:
     names, box = learned.labels.names, _common_box(learned, measured)
     _check_counts(what, learned, measured)
     rows = balanced_rows(learned.classes, what.num_images, len(names), what.seed)
-    samples, times, origin = _samples(what, source, names, box, learned.dataset.source)
+    samples, times, origin = _samples(what, source, box, learned)
     everything, decoded_test = real_arm(learned, box), None
     arms = {REAL: everything.of(torch.tensor(rows))}
     if source.tokenizer is not None:
@@ -113,8 +113,10 @@ def _common_box(learned: LabelledPictures, measured: LabelledPictures) -> Box:
 
 
 def _check_counts(what: SamplesEvaluation, learned: LabelledPictures, measured: LabelledPictures) -> None:
-    """Two pictures of a class have a covariance, and three neighbours need more than three: said at once."""
-    num_classes, splits = len(learned.labels.names), {what.reference_split: learned, what.split: measured}
+    """Arms are of equal size, two pictures of a class have a covariance, three neighbours need more: said at once."""
+    names, splits = learned.labels.names, {what.reference_split: learned, what.split: measured}
+    num_classes = len(names)
+    _check_enough_learned(what, names, torch.bincount(learned.classes, minlength=num_classes).tolist())
     fewest = {"num_images": what.num_images // num_classes}
     fewest |= {split: int(torch.bincount(each.classes, minlength=num_classes).min()) for split, each in splits.items()}
     if "fd" in what.metrics and min(fewest.values()) < 2:
@@ -122,6 +124,18 @@ def _check_counts(what: SamplesEvaluation, learned: LabelledPictures, measured: 
     counts = {"num_images": what.num_images} | {split: len(each.classes) for split, each in splits.items()}
     if "precision-recall" in what.metrics and min(counts.values()) <= NEIGHBOURS:
         raise InputError(f"precision-recall needs more than {NEIGHBOURS} pictures, got {counts}")
+
+
+def _check_enough_learned(what: SamplesEvaluation, names: Sequence[str], counts: Sequence[int]) -> None:
+    """The arms of real and decoded pictures are as large as that of samples, class by class."""
+    if missing := [name for name, count in zip(names, counts, strict=True) if not count]:
+        raise InputError(f"split {what.reference_split} has no pictures of {', '.join(missing[:5])} to compare with")
+    for name, count, wanted in zip(names, counts, class_counts(what.num_images, len(names)), strict=True):
+        if count < wanted:
+            raise InputError(
+                f"num_images of {what.num_images} takes {wanted} pictures of each class, split {what.reference_split} "
+                f"has {count} of {name}; at most {min(counts) * len(names)} will do"
+            )
 
 
 def _open_source(what: SamplesEvaluation) -> _Source:
@@ -158,24 +172,44 @@ def _is_grey(image: Image.Image) -> bool:
 
 
 def _samples(
-    what: SamplesEvaluation, source: _Source, names: Sequence[str], box: Box, real: ImageSource
+    what: SamplesEvaluation, source: _Source, box: Box, learned: LabelledPictures
 ) -> tuple[LabelledPictures, SampleTimes | None, dict[str, Any]]:
     """The samples, what drawing took, and who drew."""
-    times, folder, origin = None, what.samples, {"samples": what.samples}
+    times, folder, origin, names = None, what.samples, {"samples": what.samples}, learned.labels.names
     if source.bundle is not None:
         folder = str(Path(what.output) / "samples")
         sampling = sampling_of(what).of_model(source.bundle.image_generation_config)
         sampling.schedule([], source.bundle.vocabulary.num_levels)  # raises before the folder is claimed
-        size = [box.height, box.width]
-        origin = {"fingerprint": source.bundle.fingerprint, "sampling": asdict(sampling), "size": size}
-        draw = bundle_draws(source.bundle, names, sampling, box, what.batch_size)
+        origin = {
+            "fingerprint": source.bundle.fingerprint,
+            "sampling": asdict(sampling),
+            "size": [box.height, box.width],
+        }
+        size = size_of_pictures(source.bundle, learned)
+        draw = bundle_draws(source.bundle, names, sampling, size, box, what.batch_size)
         times = write_samples(Path(folder), draw, names, what.num_images, seed=what.seed, origin=origin)
-    samples = labelled_pictures(folder, "train", source.processor)
-    if list(samples.labels.names) != list(names):
-        raise InputError(f"samples must have the classes {list(names)}, got {list(samples.labels.names)}")
+    samples = _of_same_classes(
+        labelled_pictures(folder, "train", source.processor, column=_column_of(what)), learned.labels
+    )
     if what.samples:
-        _check_alike(samples.dataset.source, real, source.processor.num_channels)
+        _check_alike(samples.dataset.source, learned.dataset.source, source.processor.num_channels)
     return samples, times, origin
+
+
+def _column_of(what: SamplesEvaluation) -> str | None:
+    """Where the classes of samples stand: in the column of the real ones if they have such a column."""
+    features = load_image_source(what.samples, "train").features if what.samples and what.column else {}
+    return what.column if what.column in features else None
+
+
+def _of_same_classes(samples: LabelledPictures, real: ClassLabels) -> LabelledPictures:
+    """Samples whose classes have the numbers of the real ones; of texts, they may lack some."""
+    labels = samples.labels
+    if labels.are_texts and set(labels.names) <= set(real.names):
+        labels = labels.renamed(real.names)
+    if list(labels.names) != list(real.names):
+        raise InputError(f"samples must have the classes {list(real.names)}, got {list(labels.names)}")
+    return replace(samples, labels=labels)
 
 
 def _check_alike(samples: ImageSource, real: ImageSource, num_channels: int) -> None:
@@ -190,16 +224,26 @@ def _check_alike(samples: ImageSource, real: ImageSource, num_channels: int) -> 
             raise InputError(f"the real pictures are grey, samples must be too; {samples.key(row)} has colours")
 
 
+def size_of_pictures(bundle: Bundle, pictures: LabelledPictures) -> str:
+    """The bundle's name of the size that pictures have in their tensors, all the same.
+
+    Raises:
+        InputError: it does not draw such pictures.
+    """
+    height, width = pictures.dataset.pixels([0]).shape[2:]
+    return bundle.vocabulary.size_of(bundle.image_tokenizer.config.grids(height, width))
+
+
 def bundle_draws(
-    bundle: Bundle, names: Sequence[str], sampling: ImageSampling, box: Box, batch_size: int
+    bundle: Bundle, names: Sequence[str], sampling: ImageSampling, size: str, box: Box, batch_size: int
 ) -> DrawClasses:
-    """Draws classes by their names, as captions, and cuts the pictures to `box`."""
+    """Draws classes by their names, as captions, in one of the bundle's sizes, and cuts the pictures to `box`."""
     pipeline = TextToImagePipeline(bundle)
     edges = box.left, box.top, box.left + box.width, box.top + box.height
 
     def draw(classes: Sequence[int], seeds: Sequence[int]) -> list[Image.Image]:
         prompts = [names[number] for number in classes]
-        drawn = pipeline(prompts, seed=seeds, batch_size=batch_size, **asdict(sampling))
+        drawn = pipeline(prompts, seed=seeds, size=size, batch_size=batch_size, **asdict(sampling))
         return [image.crop(edges) for image in drawn.images]
 
     return draw

@@ -27,6 +27,9 @@ MANIFEST_NAME = "samples.json"
 TIMES_NAME = "times.jsonl"
 """Seconds of every shard: beside the samples and not in them, since equal samples take other times."""
 
+MOST_SET_SEED = 2**31 - 1
+"""Times 2**32 it is still a seed of pictures."""
+
 DrawClasses = Callable[[Sequence[int], Sequence[int]], Sequence[PILImage.Image]]
 """Classes and a seed for each -> a picture of each, which depends on its class and its seed alone."""
 
@@ -73,15 +76,15 @@ def write_samples(
         draw: makes the pictures of a shard.
         names: of the classes, each of which is drawn as often as the others.
         num_images: pictures in all, at least 1.
-        seed: of the set, below 2**31: pictures have seeds that count up from 2**32 times it, so that no two sets, of
-            whatever size, share a picture because of their seeds.
+        seed: of the set, at most `MOST_SET_SEED`: pictures have seeds that count up from 2**32 times it, so that no
+            two sets, of whatever size, share a picture because of their seeds.
         origin: what the pictures depend on besides, for the manifest; must be JSON.
         shard_size: pictures of a file, at least 1.
 
     Raises:
         InputError: the folder holds another set, a count is below 1, or the seed is too large.
     """
-    if not 0 <= seed < 1 << 31:
+    if not 0 <= seed <= MOST_SET_SEED:
         raise InputError(f"the seed of a set of samples must be 0 or more and below 2**31, got {seed}")
     if num_images < 1 or shard_size < 1:
         raise InputError(f"num_images and shard_size must be at least 1, got {num_images} and {shard_size}")

@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from .sample_distances import NO_SETS
 from .sample_input import SAMPLES
 
 
@@ -65,9 +66,14 @@ def _distances(found: dict[str, Any]) -> str:
     parts = [
         f"{name} {values['percentile_1']:.3g} / {values['median']:.3g}"
         for name, values in found.items()
-        if name not in ("ratio", "suspect")
+        if name not in NO_SETS
     ]
     for name, ratio in found["ratio"].items():
         shares = [f"{ratio[which]:.3f}" if ratio[which] is not None else "-" for which in ("percentile_1", "median")]
-        parts.append(f"of {name} {' / '.join(shares)}, nearer than .999 of them {found['suspect'][name]:.4f}")
+        parts.append(f"of {name} {' / '.join(shares)}, {_suspects(found, name)}")
     return f"percentile 1 / median {', '.join(parts)}"
+
+
+def _suspects(found: dict[str, Any], name: str) -> str:
+    expected = f"{found['suspect_expected'][name]:.4f} without copies"
+    return f"nearer than .999 of them {found['suspect'][name]:.4f} ({expected})"

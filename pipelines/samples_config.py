@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from ..hub.command_line import check_options, entries, option, seed_option
+from ..hub.command_line import check_options, entries, option
 from ..hub.errors import InputError
 from .sample_classifier import ClassifierRecipe
+from .sample_shards import MOST_SET_SEED
 
 METRICS = ("cas", "fd", "precision-recall", "memorisation")
 
@@ -41,7 +42,7 @@ class SamplesEvaluation:
     num_classifiers: int = option(
         1, "Classifiers of each arm, which differ in their seeds; the score is their mean.", at_least=1
     )
-    seed: int = seed_option()
+    seed: int = option(0, "Seed of everything random.", at_least=0, at_most=MOST_SET_SEED)
     feature_seed: int = option(
         1000,
         "Of the classifier in whose features pictures are compared: none that anything was tuned with.",

@@ -52,6 +52,18 @@ def test_held_out_pictures_are_nowhere_else(clothes, tmp_path):
     assert labels is not None and labels.names == tuple(NAMES) and torch.bincount(labels.values).tolist() == [5, 5]
 
 
+def test_other_data_is_refused_in_one_line(clothes, tmp_path, image_folder, capsys):
+    splits = importlib.import_module("fashion_splits")
+    for split in ("train", "test"):
+        target = tmp_path / "plain" / split
+        target.mkdir(parents=True)
+        for path in image_folder.glob("*.png"):
+            (target / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(SystemExit):
+        splits.main(["--data", str(tmp_path / "plain"), "--out", str(tmp_path / "out")])
+    assert "must have the columns image and label, ['label'] are missing" in capsys.readouterr().err
+
+
 def test_too_few_pictures(clothes, tmp_path, capsys):
     splits = importlib.import_module("fashion_splits")
     with pytest.raises(SystemExit):
@@ -74,7 +86,7 @@ def test_every_system_trains_what_counts():
             for stage in made:
                 if stage.trains:
                     assert "--seed" in stage.command
-                    assert "test" not in stage.command or "--eval-split" in stage.command
+                    assert "test" not in stage.command
 
 
 def test_commands_on_record_name_no_folder_of_this_machine():
@@ -90,6 +102,14 @@ def test_unknown_systems_and_budgets(tmp_path, changes, message):
     systems = importlib.import_module("fashion_systems")
     with pytest.raises(InputError, match=message):
         systems.stages(run(tmp_path, **({"system": "gan"} | changes)))
+
+
+def test_what_does_not_exist_is_refused_before_anything_is_trained(tmp_path, monkeypatch, capsys):
+    evidence = importlib.import_module("fashion_evidence")
+    monkeypatch.setattr(evidence, "measure", lambda *_: pytest.fail("nothing may be measured"))
+    with pytest.raises(SystemExit):
+        evidence.main(["--systems", "pictogram,gna", "--work", str(tmp_path)])
+    assert "system must be one of" in capsys.readouterr().err
 
 
 def test_a_stage_runs_once_and_says_what_it_took(tmp_path):

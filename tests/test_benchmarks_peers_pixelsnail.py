@@ -278,8 +278,13 @@ def test_the_script_with_a_dataset_of_codes(codes_of_two_levels, tmp_path):
     more = ["--num-samples", "3", "--sample-batch", "2", "--batch-size", "4", "--json", str(report)]
     module("pixelsnail").main([*real, "--output", str(tmp_path / "run"), *more])
     found = json.loads(report.read_text())
-    assert found["bits"]["all"]["num_images"] == 8
+    assert "bits" not in found
     assert found["sampling"]["num_images"] == 3
+    trained = content(tmp_path / "run")
+    module("pixelsnail").main([*real, "--output", str(tmp_path / "run"), *more, "--eval-split", "holdout"])
+    scored = json.loads(report.read_text())  # of the prior that was there: no split but its own decides what it learns
+    assert scored["bits"]["all"]["num_images"] == 8
+    assert scored["training"] == found["training"] and content(tmp_path / "run") == trained
     assert module("two_level_prior").load_prior(tmp_path / "run").config.classes == ("bird", "cat")
 
 

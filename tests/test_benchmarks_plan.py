@@ -51,9 +51,21 @@ def test_weights_are_those_of_the_model(capsys):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--width", "64"], "width and layers go together"), (["--strides", "image,x"], "strides must be whole numbers")],
+    [
+        (["--width", "64"], "width and layers go together"),
+        (["--strides", "image,x"], "strides must be numbers, got 'x'"),
+        (["--utilisation", "0"], "gpu_flops must be above 0 and utilisation above 0"),
+        (["--images", "-1"], "images must be 0 or more, got -1"),
+    ],
 )
 def test_mistakes(capsys, arguments, message):
     with pytest.raises(SystemExit):
         importlib.import_module("plan").main([*SMALL, *arguments])
-    assert message.split()[0] in capsys.readouterr().err
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_training_decodes_prefixes_too(capsys):
+    one, three = plan(capsys, "--strides", "4"), plan(capsys)
+    for found, decodings in ((one, 1), (three, 1.5)):  # a share of .25 of the two prefixes
+        each = found["tokenizer_flops_per_image"]
+        assert each["train"] == 3 * (each["encode"] + decodings * each["decode"])

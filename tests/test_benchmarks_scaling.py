@@ -103,6 +103,19 @@ def test_shapes_that_are_none(tmp_path, capsys, size, message):
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "give --codes and --tokenizer, or --quick"),
+        (["--codes", "c", "--tokenizer", "t", "--test-split", "train"], "split and test_split must differ"),
+    ],
+)
+def test_what_it_cannot_do(tmp_path, capsys, more, message):
+    with pytest.raises(SystemExit):
+        importlib.import_module("scaling").main(["--work", str(tmp_path / "work"), *more])
+    assert message in capsys.readouterr().err
+
+
 def test_a_report_as_a_picture(tmp_path):
     script, found = importlib.import_module("scaling_plot"), points(0.0)
     report = {

@@ -32,6 +32,16 @@ def test_values_outside_their_range_are_refused(options):
         SamplingConfig(**options)
 
 
+def test_seeds_that_differ_in_their_upper_half_alone_draw_other_numbers():
+    """torch's generator on CPUs knows the lower 32 bits of a seed only."""
+    drawn = uniforms([5, (1 << 32) + 5, (2 << 32) + 5, 2**63 - 1], 4)
+    assert len(drawn.unique(dim=0)) == 4
+    assert torch.equal(uniforms([(1 << 32) + 5], 2)[0], drawn[1, :2])
+    assert torch.equal(drawn[0], torch.rand(4, generator=torch.Generator().manual_seed(5), dtype=torch.float64))
+    many = uniforms([1 << 40], 100_000)
+    assert float(many.min()) >= 0 and float(many.max()) < 1 and abs(float(many.mean()) - 0.5) < 0.005
+
+
 def test_uniforms_depend_on_their_seed_alone():
     assert torch.equal(uniforms([3, 4], 6)[1], uniforms([4], 6)[0])
     assert torch.equal(uniforms([3], 6)[0, :2], uniforms([3], 2)[0])

@@ -27,7 +27,7 @@ def samples() -> NamedSamples:
         rows=[5, 0, 2, 3],
         captions=["owl", "cat", "red car", "bus"],
         pixels=torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 8, 8) * 60,
-        nearest=[["owl"], ["dog", "hound"], ["car", "red car"], []],
+        nearest=[["owl"], ["dog", "hound"], ["car", "red car"], [""]],
     )
 
 

@@ -76,3 +76,20 @@ def test_few_copies_show_where_quantiles_do_not():
     found = compare_distances(samples, {"real test": unseen})
     assert found["ratio"]["real test"]["percentile_1"] > 0.99
     assert found["suspect"]["real test"] == pytest.approx(0.006, abs=0.001)
+
+
+def test_copies_show_where_unseen_pictures_are_copies_too():
+    unseen = torch.rand(1000, generator=torch.Generator().manual_seed(0)).double() + 1
+    unseen[:2] = 0  # two test pictures stand among the training pictures
+    found = compare_distances(torch.zeros(50).double(), {"real test": unseen})
+    assert found["suspect"]["real test"] == 1.0
+    assert found["suspect_expected"]["real test"] == pytest.approx(0.002)
+
+
+def test_what_is_expected_of_few_pictures_without_copies():
+    generator = torch.Generator().manual_seed(0)
+    for count in (100, 1000):
+        sets = torch.rand(400, 2, count, generator=generator).double()
+        found = [compare_distances(samples, {"real test": unseen}) for samples, unseen in sets]
+        mean = sum(each["suspect"]["real test"] for each in found) / len(found)
+        assert mean == pytest.approx(found[0]["suspect_expected"]["real test"], rel=0.2)

@@ -5,17 +5,22 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+import torch
+from datasets import ClassLabel, Dataset
 from PIL import Image
-from tiny_chain import tokenizer_folder
+from tiny_chain import shared_bundle, tokenizer_folder
 from tiny_samples import NAMES, data, noise
 from tiny_samples import asked as ask
 
 from pictogram.hub.errors import InputError
 from pictogram.lm.image_sampler import ImageSampling
 from pictogram.pipelines.evaluate_samples import evaluate_samples
-from pictogram.pipelines.sample_input import native_processor, open_input, sampling_of
+from pictogram.pipelines.labelled_pictures import LabelledPictures
+from pictogram.pipelines.sample_input import native_processor, open_input, sampling_of, size_of_pictures
 from pictogram.pipelines.sample_shards import write_samples
 from pictogram.pipelines.samples_config import SamplesEvaluation
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
@@ -106,6 +111,8 @@ def test_samples_of_other_classes_or_another_size(asked, tmp_path):
         ({"guidance_scale": "much"}, "guidance_scale must be numbers"),
         ({"column": "style"}, "no column 'style'"),
         ({"num_images": 3}, "fd needs two pictures of every class, got {'num_images': 1,"),
+        ({"seed": 2**31}, "seed must be at most 2147483647"),
+        ({"num_images": 26}, "takes 13 pictures of each class, split train has 12 of bright; at most 24 will do"),
         ({"num_images": 3, "metric": "cas,precision-recall"}, "more than 3 pictures, got {'num_images': 3,"),
     ],
 )
@@ -146,3 +153,60 @@ def test_a_mistyped_sampling_option_leaves_no_folder(asked):
     with pytest.raises(InputError, match="top_p"):
         open_input(replace(asked, top_p="1.5"))
     open_input(asked)
+
+
+def with_a_class_without_pictures(folder: Path) -> str:
+    """Real pictures whose classes have a name more than there are kinds of pictures."""
+    for split in ("train", "test"):
+        write_samples(
+            folder / split, lambda classes, seeds: noise([c % 2 for c in classes], seeds), NAMES, 8, seed=0, origin={}
+        )
+        (shard,) = (folder / split).glob("*.parquet")
+        rows = Dataset.from_parquet(str(shard))
+        assert isinstance(rows, Dataset)
+        features = rows.features.copy()
+        features["label"] = ClassLabel(names=[*NAMES, "none"])
+        rows.cast(features).to_parquet(str(folder / f"{split}.parquet"))
+        shutil.rmtree(folder / split)
+    return str(folder)
+
+
+def test_a_class_without_training_pictures_is_refused_before_anything_is_drawn(asked, tmp_path):
+    what = replace(
+        asked, data=with_a_class_without_pictures(tmp_path / "real"), num_images=6, metric="cas,memorisation"
+    )
+    with pytest.raises(InputError, match="split train has no pictures of none to compare with"):
+        evaluate_samples(what)
+    assert not Path(asked.output).exists()
+
+
+def test_a_size_that_the_bundle_does_not_draw():
+    larger = SimpleNamespace(dataset=SimpleNamespace(pixels=lambda rows: torch.zeros(len(rows), 3, 32, 32)))
+    with pytest.raises(InputError, match="not in the vocabulary"):
+        size_of_pictures(shared_bundle(), cast(LabelledPictures, larger))
+    own = SimpleNamespace(dataset=SimpleNamespace(pixels=lambda rows: torch.zeros(len(rows), 3, 16, 16)))
+    assert size_of_pictures(shared_bundle(), cast(LabelledPictures, own)) == next(
+        iter(shared_bundle().vocabulary.sizes)
+    )
+
+
+def in_words(folder: Path, count: int) -> str:
+    """Pictures whose classes are texts, in a column called kind."""
+    write_samples(folder / "drawn", noise, NAMES, count, seed=0, origin={})
+    (shard,) = (folder / "drawn").glob("*.parquet")
+    rows = Dataset.from_parquet(str(shard))
+    assert isinstance(rows, Dataset)
+    kinds = [NAMES[number] for number in rows["label"]]
+    rows.remove_columns("label").add_column("kind", kinds).to_parquet(str(folder / "train.parquet"))
+    shutil.rmtree(folder / "drawn")
+    return str(folder)
+
+
+def test_samples_may_name_their_classes_as_real_pictures_do(asked, tmp_path):
+    real = tmp_path / "real"
+    in_words(real, 12)
+    shutil.copy(real / "train.parquet", real / "test.parquet")
+    samples = in_words(tmp_path / "samples", 8)
+    given = open_input(replace(asked, data=str(real), samples=samples, column="kind", num_images=8))
+    assert list(given.names) == NAMES
+    assert given.arms["samples"].classes.tolist() == [0, 1] * 4

@@ -1,8 +1,9 @@
 """A classical peer: VQ-VAE-2 with PixelSNAIL-like priors, of classes; its held-out bits, and a set of samples.
 
 pictogram train-tokenizer --data DATA --preset fashion32 --strides 8,4 --codebook-sizes 512,512 --prefix-weights 0
-pictogram tokenize --data DATA --split train --caption-column label     # and split holdout
-python benchmarks/peers/pixelsnail.py --codes codes --tokenizer image-tokenizer --num-steps 3000 --output DIR
+pictogram tokenize --data DATA --split train --caption-column label     # and split test
+python benchmarks/peers/pixelsnail.py --codes codes --tokenizer image-tokenizer --output DIR
+python benchmarks/peers/pixelsnail.py --codes codes --tokenizer image-tokenizer --output DIR --eval-split test
 python benchmarks/peers/pixelsnail.py --quick --output DIR
 
 The tokenizer above is Razavi et al.'s (2019, arXiv:1906.00446): two levels, codebooks of running means, and no prefix
@@ -54,7 +55,7 @@ class Setup:
         tokenizer: made the codes, and decodes them.
         box: where pictures lie in what it decodes; around them there is only padding.
         train: codes to learn from.
-        held_out: codes to measure.
+        held_out: codes to measure, if any.
         prior: its shapes.
         training: how it learns.
         sampling: how codes are drawn.
@@ -66,7 +67,7 @@ class Setup:
     tokenizer: ImageTokenizer
     box: Box
     train: LabelledCodes
-    held_out: LabelledCodes
+    held_out: LabelledCodes | None
     prior: PriorConfig
     training: TrainingConfig
     sampling: SamplingConfig
@@ -82,8 +83,7 @@ def trained_prior(setup: Setup, output: Path) -> tuple[TwoLevelPrior, dict[str, 
     if not folder.is_complete:
         torch.manual_seed(setup.training.seed)
         training = PriorTraining(TwoLevelPrior(setup.prior), setup.train, setup.training, folder)
-        spent = training.run()
-        folder.complete({**spent, "bits": held_out_bits(training.average, setup.held_out)})
+        folder.complete(training.run())
     return load_prior(output), read_json(output / "complete.json")
 
 
@@ -127,8 +127,8 @@ def measure(setup: Setup, output: Path, samples: Path) -> dict[str, Any]:
     return {
         "parameters": parameters | {"tokenizer": setup.tokenizer.num_parameters()},
         "training": setup.training.settings() | {name: summary[name] for name in ("seconds", "cpu_seconds")},
-        "bits": summary["bits"],
         "sampling": asdict(times),
+        **({} if setup.held_out is None else {"bits": held_out_bits(prior, setup.held_out)}),
     }
 
 
@@ -144,8 +144,9 @@ def real_setup(given: argparse.Namespace) -> Setup:
     loaded = load_image_tokenizer(given.tokenizer)
     if not isinstance(loaded.model, ImageTokenizer):
         raise InputError(f"{given.tokenizer} is another system's tokenizer behind an adapter")
-    train, held_out = (load_labelled_codes(given.codes, split, loaded) for split in (given.split, given.eval_split))
-    if given.split == given.eval_split or train.names != held_out.names:
+    train = load_labelled_codes(given.codes, given.split, loaded)
+    held_out = load_labelled_codes(given.codes, given.eval_split, loaded) if given.eval_split else None
+    if given.split == given.eval_split or (held_out is not None and train.names != held_out.names):
         raise InputError(f"splits {given.split} and {given.eval_split} must be two, of the same classes")
     config = loaded.model.config
     grids = tuple((level.shape[1], level.shape[2]) for level in (train.top, train.bottom))
@@ -156,7 +157,7 @@ def real_setup(given: argparse.Namespace) -> Setup:
         width=given.width,
         dropout=given.dropout,
     )
-    origin = {"codes": loaded.codes_fingerprint, "split": given.split, "eval_split": given.eval_split}
+    origin = {"codes": loaded.codes_fingerprint, "split": given.split, "num_train": len(train)}
     return Setup(
         loaded.model,
         loaded.processor.content_box(*train.picture_size),
@@ -167,7 +168,7 @@ def real_setup(given: argparse.Namespace) -> Setup:
         SamplingConfig(temperature=given.temperature),
         given.num_samples,
         given.sample_batch,
-        origin | {"num_train": len(train), "num_held_out": len(held_out)},
+        origin,
     )
 
 
@@ -207,7 +208,7 @@ def command_line() -> argparse.ArgumentParser:
     parser.add_argument("--codes", help="folder of a dataset of codes of two levels, with a label column")
     parser.add_argument("--tokenizer", help="folder of the image tokenizer that made them")
     parser.add_argument("--split", default="train", help="to learn from")
-    parser.add_argument("--eval-split", default="holdout", help="to measure bits on")
+    parser.add_argument("--eval-split", help="to measure bits on, of a trained prior as well")
     parser.add_argument("--output", type=Path, required=True, help="folder for the priors; again into it goes on")
     parser.add_argument("--samples", type=Path, help="folder for the samples; OUTPUT/samples unless told")
     parser.add_argument("--num-steps", type=int, default=3000)
