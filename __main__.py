@@ -91,7 +91,7 @@ COMMANDS = {
     "info": Entry(
         "pipelines.compress_commands",
         "info",
-        "Say what is in a compressed file, or who drew a picture; takes no model.",
+        "Say what is in a compressed file, or who drew a picture; needs no model.",
     ),
     "count-codes": Entry(
         "pipelines.compress_commands",

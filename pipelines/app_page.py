@@ -35,9 +35,7 @@ def import_gradio() -> Any:
     try:
         import gradio
     except ImportError as error:
-        raise InputError(
-            f"the web app needs gradio ({error}): pip install -e '.[app]', or pip install \"pictogram[app]\""
-        ) from None
+        raise InputError(f"the web app needs gradio ({error}): pip install gradio") from None
     return gradio
 
 

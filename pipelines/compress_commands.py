@@ -115,7 +115,7 @@ def info(
     ] = "",
     json_output: Json = False,
 ) -> None:
-    """Say what is in a compressed file, or who drew a picture; takes no model.
+    """Say what is in a compressed file, or who drew a picture; needs no model.
 
     Example: pictogram info photos.picto
     """

@@ -22,7 +22,7 @@ _LINES = {"file": ":", "static": "--"}
 def check_plotting() -> None:
     """Raises InputError where matplotlib is not installed, before work is done in vain."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise InputError("a plot needs matplotlib: pip install 'pictogram[plot]'")
+        raise InputError("a plot needs matplotlib: pip install matplotlib")
 
 
 def plot_curves(curves: Mapping[str, Sequence[Point]], path: Path, emphasised: Sequence[str] = ()) -> None:

@@ -51,7 +51,7 @@ def new_application(queue: ImageQueue, limits: RequestLimits, model: str) -> Sta
             return await _draw(queue, request, read_images_request(body, queue.pipeline.bundle, limits, model))
         except InputError as error:  # one of a server behind us is no fault of the client
             return _failure(error, 502 if isinstance(error, ServerError) else 400)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return _failure(f"the body did not come within {_BODY_SECONDS:g} s", 408)
         except ClientDisconnect:
             return _GONE

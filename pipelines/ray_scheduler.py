@@ -33,7 +33,7 @@ def make_shards_with_ray(job: CodesJob, config: TokenizeConfig, progress: Progre
     try:
         import ray  # pyright: ignore[reportMissingImports]
     except ImportError:
-        raise InputError('the scheduler "ray" needs Ray: pip install "pictogram[ray]"') from None
+        raise InputError('the scheduler "ray" needs Ray: pip install ray') from None
     if not ray.is_initialized():
         ray.init(log_to_driver=False)
     options = asdict(config)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..hub.command_line import numbers
+from ..hub.command_line import entries, numbers
 from ..hub.errors import InputError
 from ..lm.bundle import Bundle
 from ..lm.image_sampler import ImageSampling, PerLevel
@@ -175,25 +175,29 @@ def _samples(
     what: SamplesEvaluation, source: _Source, box: Box, learned: LabelledPictures
 ) -> tuple[LabelledPictures, SampleTimes | None, dict[str, Any]]:
     """The samples, what drawing took, and who drew."""
-    times, folder, origin, names = None, what.samples, {"samples": what.samples}, learned.labels.names
+    times, folder, origin = None, what.samples, {"samples": what.samples}
     if source.bundle is not None:
         folder = str(Path(what.output) / "samples")
-        sampling = sampling_of(what).of_model(source.bundle.image_generation_config)
-        sampling.schedule([], source.bundle.vocabulary.num_levels)  # raises before the folder is claimed
-        origin = {
-            "fingerprint": source.bundle.fingerprint,
-            "sampling": asdict(sampling),
-            "size": [box.height, box.width],
-        }
-        size = size_of_pictures(source.bundle, learned)
-        draw = bundle_draws(source.bundle, names, sampling, size, box, what.batch_size)
-        times = write_samples(Path(folder), draw, names, what.num_images, seed=what.seed, origin=origin)
+        times, origin = _draw(what, source.bundle, box, learned, Path(folder))
     samples = _of_same_classes(
         labelled_pictures(folder, "train", source.processor, column=_column_of(what)), learned.labels
     )
     if what.samples:
         _check_alike(samples.dataset.source, learned.dataset.source, source.processor.num_channels)
     return samples, times, origin
+
+
+def _draw(
+    what: SamplesEvaluation, bundle: Bundle, box: Box, learned: LabelledPictures, folder: Path
+) -> tuple[SampleTimes, dict[str, Any]]:
+    """Draws what is missing of the samples in a folder; what that took, and how they are drawn."""
+    names, sampling = learned.labels.names, sampling_of(what).of_model(bundle.image_generation_config)
+    sampling.schedule([], bundle.vocabulary.num_levels)  # raises before the folder is claimed
+    size, prompts = size_of_pictures(bundle, learned), prompts_of(what, names)
+    origin = {"fingerprint": bundle.fingerprint, "sampling": asdict(sampling), "size": [box.height, box.width]}
+    origin |= {"prompts": prompts} if what.prompts else {}
+    draw = bundle_draws(bundle, prompts, sampling, size, box, what.batch_size)
+    return write_samples(folder, draw, names, what.num_images, seed=what.seed, origin=origin), origin
 
 
 def _column_of(what: SamplesEvaluation) -> str | None:
@@ -234,16 +238,28 @@ def size_of_pictures(bundle: Bundle, pictures: LabelledPictures) -> str:
     return bundle.vocabulary.size_of(bundle.image_tokenizer.config.grids(height, width))
 
 
+def prompts_of(what: SamplesEvaluation, names: Sequence[str]) -> list[str]:
+    """What the bundle is to draw for each class.
+
+    Raises:
+        InputError: there are more or fewer than classes.
+    """
+    prompts = entries(what.prompts) if what.prompts else list(names)
+    if len(prompts) != len(names):
+        raise InputError(f"prompts must be one for each of {len(names)} classes ({', '.join(names)}), got {prompts}")
+    return prompts
+
+
 def bundle_draws(
-    bundle: Bundle, names: Sequence[str], sampling: ImageSampling, size: str, box: Box, batch_size: int
+    bundle: Bundle, prompts: Sequence[str], sampling: ImageSampling, size: str, box: Box, batch_size: int
 ) -> DrawClasses:
-    """Draws classes by their names, as captions, in one of the bundle's sizes, and cuts the pictures to `box`."""
+    """Draws classes by their prompts, as captions, in one of the bundle's sizes, and cuts the pictures to `box`."""
     pipeline = TextToImagePipeline(bundle)
     edges = box.left, box.top, box.left + box.width, box.top + box.height
 
     def draw(classes: Sequence[int], seeds: Sequence[int]) -> list[Image.Image]:
-        prompts = [names[number] for number in classes]
-        drawn = pipeline(prompts, seed=seeds, size=size, batch_size=batch_size, **asdict(sampling))
+        asked = [prompts[number] for number in classes]
+        drawn = pipeline(asked, seed=seeds, size=size, batch_size=batch_size, **asdict(sampling))
         return [image.crop(edges) for image in drawn.images]
 
     return draw

@@ -34,6 +34,9 @@ class SamplesEvaluation:
     column: str = option("", "With the classes; by default the first with class labels.")
     metric: str = option(",".join(METRICS), "What to measure, with commas.")
     num_images: int = option(10_000, "Pictures of each arm, equally many of each class.", at_least=2)
+    prompts: str = option(
+        "", "What to draw for each class, with commas, in the order of the classes; their names unless told."
+    )
     guidance_scale: str = option("1", "One number, or one for each level with commas; 1 draws as the model does.")
     temperature: str = option("", "Likewise; the model's own unless told.")
     top_p: str = option("", "Likewise.")
@@ -66,7 +69,7 @@ class SamplesEvaluation:
 
     def _told_of_drawing(self) -> list[str]:
         """The options that tell how to draw, and are not what they are by default."""
-        names = ("guidance_scale", "temperature", "top_p", "batch_size")
+        names = ("prompts", "guidance_scale", "temperature", "top_p", "batch_size")
         defaults = {field.name: field.default for field in fields(self)}
         return [name for name in names if getattr(self, name) != defaults[name]]
 

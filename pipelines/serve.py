@@ -53,7 +53,7 @@ def serve(config: ServeConfig) -> dict[str, Any]:
     try:
         from .image_server import ImageServer, new_application
     except ImportError as error:
-        raise InputError(f'serving needs two more packages ({error}): pip install "pictogram[serve]"') from None
+        raise InputError(f"serving needs two more packages ({error}): pip install starlette uvicorn") from None
     from .image_queue import ImageQueue
     from .images_request import RequestLimits
 

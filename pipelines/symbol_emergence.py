@@ -131,7 +131,7 @@ def evaluate_emergence(what: EmergenceEvaluation, output: Path | None = None) ->
     """
     check_other_pictures(what.data, what.split, what.reference_split)
     if importlib.util.find_spec("scipy") is None:
-        raise InputError("clustering accuracy needs scipy: pip install 'pictogram[report]'")
+        raise InputError("clustering accuracy needs scipy: pip install scipy")
     points: list[EmergencePoint] = []
     sets: tuple[LabelledPictures, LabelledPictures] | None = None
     for name in dict.fromkeys(what.models):

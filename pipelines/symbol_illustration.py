@@ -23,7 +23,7 @@ def check_illustrating() -> None:
     """Raises InputError where scikit-learn or matplotlib is not installed, before work is done in vain."""
     check_plotting()
     if importlib.util.find_spec("sklearn") is None:
-        raise InputError("a t-SNE picture needs scikit-learn: pip install 'pictogram[report]'")
+        raise InputError("a t-SNE picture needs scikit-learn: pip install scikit-learn")
 
 
 def illustrate(what: ClusterEvaluation, output: Path) -> list[Path]:

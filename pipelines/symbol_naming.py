@@ -101,7 +101,7 @@ def evaluate_naming(what: NamingEvaluation, output: Path | None = None) -> dict[
         InputError: scikit-learn is missing, there is no whole-image code, or a class has too few pictures.
     """
     if importlib.util.find_spec("sklearn") is None:
-        raise InputError("linear probes need scikit-learn: pip install 'pictogram[report]'")
+        raise InputError("linear probes need scikit-learn: pip install scikit-learn")
     check_other_pictures(what.data, what.split, what.reference_split)
     bundle = Bundle.from_pretrained(what.model)
     if bundle.vocabulary.order != "level" and bundle.vocabulary.num_levels > 2:

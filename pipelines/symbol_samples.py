@@ -77,7 +77,7 @@ def evaluate_symbol_samples(what: SymbolSamplesConfig) -> dict[str, Any]:
         InputError: scikit-learn is missing, there is no whole-image code, no labels, or no symbol with enough pictures.
     """
     if importlib.util.find_spec("sklearn") is None:
-        raise InputError("the classifier needs scikit-learn: pip install 'pictogram[report]'")
+        raise InputError("the classifier needs scikit-learn: pip install scikit-learn")
     check_other_pictures(what.data, what.split, what.reference_split)
     pipeline = TextToImagePipeline.from_pretrained(what.model)
     model, processor = pipeline.bundle.image_tokenizer, pipeline.bundle.image_processor

@@ -5,17 +5,17 @@ import importlib
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import pictogram
 
-TOML = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")  # pytest needs tomli before 3.11
 ROOT = Path(__file__).parent.parent
 ORDER = ["hub", "tokenizer", "lm", "pipelines"]
 SOURCES = sorted(path for package in ORDER for path in (ROOT / package).rglob("*.py"))
-PYPROJECT = TOML.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # Tested together with a neighbour: what to look for instead of a file of its own.
 TESTED_ELSEWHERE = {
     "hub/errors.py",

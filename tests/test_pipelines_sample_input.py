@@ -111,6 +111,7 @@ def test_samples_of_other_classes_or_another_size(asked, tmp_path):
         ({"guidance_scale": "much"}, "guidance_scale must be numbers"),
         ({"column": "style"}, "no column 'style'"),
         ({"num_images": 3}, "fd needs two pictures of every class, got {'num_images': 1,"),
+        ({"prompts": "one"}, "prompts must be one for each of 2 classes \\(bright, dark\\), got \\['one'\\]"),
         ({"seed": 2**31}, "seed must be at most 2147483647"),
         ({"num_images": 26}, "takes 13 pictures of each class, split train has 12 of bright; at most 24 will do"),
         ({"num_images": 3, "metric": "cas,precision-recall"}, "more than 3 pictures, got {'num_images': 3,"),
@@ -210,3 +211,14 @@ def test_samples_may_name_their_classes_as_real_pictures_do(asked, tmp_path):
     given = open_input(replace(asked, data=str(real), samples=samples, column="kind", num_images=8))
     assert list(given.names) == NAMES
     assert given.arms["samples"].classes.tolist() == [0, 1] * 4
+
+
+def test_classes_may_be_drawn_by_other_words_than_their_names(asked, tmp_path):
+    named = open_input(asked)
+    swapped = open_input(replace(asked, prompts="dark,bright", output=str(tmp_path / "swapped")))
+    assert swapped.names == named.names
+    assert swapped.origin["prompts"] == ["dark", "bright"] and "prompts" not in named.origin
+    pixels = {name: given.arms["samples"].pixels for name, given in (("named", named), ("swapped", swapped))}
+    assert not torch.equal(pixels["named"], pixels["swapped"])
+    same = open_input(replace(asked, prompts="bright, dark", output=str(tmp_path / "same")))
+    assert torch.equal(same.arms["samples"].pixels, pixels["named"])

@@ -76,7 +76,7 @@ def clustering_accuracy(clusters: torch.Tensor, classes: torch.Tensor) -> float:
         0.8
     """
     if importlib.util.find_spec("scipy") is None:
-        raise InputError("clustering accuracy needs scipy: pip install 'pictogram[report]'")
+        raise InputError("clustering accuracy needs scipy: pip install scipy")
     from scipy.optimize import linear_sum_assignment
 
     table = contingency_table(clusters, classes)

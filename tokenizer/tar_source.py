@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tarfile import EOFHeaderError, HeaderError, ReadError  # pyright: ignore[reportAttributeAccessIssue]
-from typing import Any
+from typing import Any, Self
 
 from datasets import Features, Image, Value
 from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
-from typing_extensions import Self
 
 from ..hub.errors import InputError, first_line
 from .columns import CAPTION_COLUMNS, caption_lines
