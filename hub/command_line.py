@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import io
 import json
 import math
 import operator
@@ -18,6 +19,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from .errors import InputError
+from .files import finite
 
 Config = TypeVar("Config")
 
@@ -190,10 +192,25 @@ def _chosen(options: dict[str, Any], presets: Mapping[str, Mapping[str, Any]]) -
 def print_result(result: dict[str, Any], json_output: bool) -> None:
     """One JSON document on standard output, or one `name: value` line a figure."""
     if json_output:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(finite(result), ensure_ascii=False, allow_nan=False))
         return
     for name, value in result.items():
         print(f"{name}: {_spell(value)}")
+
+
+def printable(text: str) -> str:
+    r"""A text as it may be shown on a terminal: control characters, line ends among them, become escapes.
+
+    Example:
+        >>> printable("red\x1b[2J\napple")
+        'red\\x1b[2J\\napple'
+    """
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def table_console() -> Console:
+    """Standard output for tables: as wide as they are where nobody watches a terminal, so that none is cut."""
+    return Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
 
 
 def _spell(value: Any) -> str:
@@ -203,7 +220,7 @@ def _spell(value: Any) -> str:
         return ", ".join(map(_spell, value)) if value else "none"
     if isinstance(value, dict):
         return "; ".join(f"{name} {_spell(inner)}" for name, inner in value.items())
-    return str(value)
+    return printable(str(value))
 
 
 def new_app(description: str | None = None, group: type[TyperGroup] = TyperGroup) -> typer.Typer:
@@ -218,12 +235,18 @@ def new_app(description: str | None = None, group: type[TyperGroup] = TyperGroup
     )
 
 
+_FILE_WIDTH = 250
+"""Columns of tables that go into a file or another program."""
+
 _INTERRUPTED = 130
 """Exit code of a process that was told to stop from the keyboard."""
 
 
 def run_app(app: typer.Typer) -> None:
     """Runs a command line; the user's mistakes become one line on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be text: they are printed, as escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except InputError as error:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,65 @@ def atomic_write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:  # of the name that was asked for, not of the temporary one
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_new_file(path: str | os.PathLike[str]) -> None:
+    """Makes sure before the work that a file can be written: its folder is made, and a temporary one tried there.
+
+    Raises:
+        InputError: the path is a folder.
+        OSError: nothing can be written there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"expected a file to write, {path} is a folder")
+    _try_writing(path, path.parent)
+
+
+def check_new_folder(path: str | os.PathLike[str]) -> None:
+    """Makes a folder, and makes sure before the work that files can be written into it.
+
+    Raises:
+        InputError: the path is a file.
+        OSError: nothing can be written there.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"expected a folder to write into, {path} is a file")
+    _try_writing(path, path)
+
+
+def _try_writing(path: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_sibling(folder / "new")
+    try:
+        temporary.touch()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_targets(targets: Iterable[str | os.PathLike[str]], inputs: Iterable[str | os.PathLike[str]] = ()) -> None:
+    """Makes sure before the work that no result takes the place of what is read, or of another result.
+
+    Raises:
+        InputError: a target is an input, or named twice.
+    """
+    read = {os.path.realpath(path) for path in inputs}
+    written: set[str] = set()
+    for target in targets:
+        real = os.path.realpath(target)
+        if real in read:
+            raise InputError(f"{target} would be replaced by what is made of it; give another output")
+        if real in written:
+            raise InputError(f"{target} would be written twice; give outputs that differ")
+        written.add(real)
 
 
 def atomic_write_text(path: str | os.PathLike[str], content: str) -> None:
@@ -40,6 +98,20 @@ def atomic_write_text(path: str | os.PathLike[str], content: str) -> None:
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Writes `content` as indented JSON, see `atomic_write_bytes`."""
     atomic_write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def finite(content: Any) -> Any:
+    """The same with None for numbers that JSON does not know: infinity, and what is no number.
+
+    Example:
+        >>> finite({"psnr": [float("inf"), 30.5], "n": 1})
+        {'psnr': [None, 30.5], 'n': 1}
+    """
+    if isinstance(content, dict):
+        return {name: finite(value) for name, value in content.items()}
+    if isinstance(content, (list, tuple)):
+        return [finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

@@ -17,6 +17,7 @@ from ..hub.errors import InputError
 from ..hub.files import atomic_write_text
 from .atlas_tiles import SymbolTiles
 
+_TITLE = "Atlas of symbols"
 _TEMPLATE = Path(__file__).with_name("atlas.html")
 _SYMBOLS_PER_SHEET = 64
 _MOST_SIDE = 64
@@ -45,7 +46,7 @@ def write_page(atlas: dict[str, Any], output: Path) -> Path:
     # Inside a script element "</script>" or "<!--" would end or change it, whatever the language says of strings.
     page = template.replace("/*ATLAS*/", text.replace("<", "\\u003c"))
     atomic_write_text(output / "index.html", page)
-    header = {"title": "Atlas of symbols", "sdk": "static", "pinned": False}
+    header = {"title": _TITLE, "sdk": "static", "pinned": False}
     lines = [f"{key}: {json.dumps(value)}" for key, value in header.items()]
     atomic_write_text(
         output / "README.md", "\n".join(["---", *lines, "---", "", atlas["title"], "", atlas["about"], ""])
@@ -58,8 +59,10 @@ def check_page_folder(output: Path) -> None:
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is no folder")
     readme = output / "README.md"
-    if readme.exists() and "\nsdk:" not in readme.read_text(encoding="utf-8", errors="replace"):
-        raise InputError(f"{output} has a README.md that is not of an atlas; give another folder")
+    is_atlas = readme.exists() and _TITLE in readme.read_text(encoding="utf-8", errors="replace")
+    for path in (readme, output / "index.html"):
+        if path.exists() and not is_atlas:
+            raise InputError(f"{output} has a {path.name} that is not of an atlas; give another folder")
 
 
 def sheets(tiles: Sequence[SymbolTiles], num_examples: int, num_swaps: int) -> dict[str, Any]:

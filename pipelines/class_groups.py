@@ -37,7 +37,7 @@ def parse_classes(name: str, text: str) -> list[list[int]]:
 def _range(name: str, text: str) -> range:
     first, dash, last = text.strip().partition("-")
     last = last if dash else first
-    if not first.isdigit() or not last.isdigit() or int(last) < int(first):
+    if not first.isdecimal() or not last.isdecimal() or int(last) < int(first):
         raise InputError(f'{name} must be numbers of classes such as "0-4" or "0+2+4", got {text!r}')
     return range(int(first), int(last) + 1)
 

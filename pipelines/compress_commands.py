@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -11,14 +12,14 @@ import typer
 
 from ..hub.command_line import OUTPUT_FLAGS, print_result
 from ..hub.errors import InputError
-from ..hub.files import atomic_write_bytes
+from ..hub.files import atomic_write_bytes, check_new_file, check_targets
 from ..hub.shipped import shipped_folder
 from ..lm.bundle import Bundle
 from ..lm.static_chances import count_rows
 from ..tokenizer.codes_dataset import load_codes
 from ..tokenizer.pictures import save_picture
 from ..tokenizer.sources import PICTURE_SUFFIXES, visible_files
-from .codec_format import CodecFile, read_file
+from .codec_format import MAGIC, CodecFile, read_file
 from .command_options import Codes, Json, Model, Seed
 from .image_codec import ImageCodec
 from .picture_origin import check_origin, is_png, read_origin
@@ -50,9 +51,11 @@ def compress(
 
     Example: pictogram compress photos/ --model bundle --output photos.picto
     """
-    if output.is_dir():  # known before the work
-        raise InputError(f"--output must be a file, {output} is a folder")
     files = _pictures(pictures)
+    check_targets([output], files)
+    check_new_file(output)
+    if output.exists() and (_first_byte(output) or bytes([MAGIC])) != bytes([MAGIC]):
+        raise InputError(f"{output} exists and is no compressed file; give another --output, or remove it")
     codec = ImageCodec.from_pretrained(model)
     result = codec.compress(
         files,
@@ -162,6 +165,11 @@ def _pictures(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
+def _first_byte(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(1)
+
+
 def _read(file: Path) -> bytes:
     if not file.is_file():
         raise InputError(f"{file} is not a file")
@@ -172,7 +180,7 @@ def _spoken(origin: dict[str, Any], json_output: bool) -> dict[str, Any]:
     """What a picture says of itself; people are spared the codes."""
     if json_output:
         return origin
-    pictures = [f'"{each["prompt"]}" seed {each["seed"]}' for each in origin["pictures"]]
+    pictures = [f"{json.dumps(each['prompt'], ensure_ascii=False)} seed {each['seed']}" for each in origin["pictures"]]
     return {name: value for name, value in origin.items() if name != "pictures" and value is not None} | {
         "pictures": pictures
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from ..hub.errors import InputError
-from ..hub.files import read_json_object, write_json
+from ..hub.files import finite, read_json_object, write_json
 from .curve_points import Point
 
 AnyPoint = TypeVar("AnyPoint", bound=Point)
@@ -38,5 +39,10 @@ class PointStore:
         """The points of that name, measured if they are not there."""
         if name not in self._groups:
             self._groups[name] = [asdict(point) for point in measure()]
-            write_json(self.path, {"protocol": self.protocol, "groups": self._groups})
-        return [kind(**point) for point in self._groups[name]]
+            write_json(self.path, {"protocol": self.protocol, "groups": finite(self._groups)})
+        return [kind(**_with_infinity(point)) for point in self._groups[name]]
+
+
+def _with_infinity(point: dict[str, Any]) -> dict[str, Any]:
+    """JSON has null for the PSNR of perfect copies."""
+    return point | ({"psnr": math.inf} if point["psnr"] is None else {})

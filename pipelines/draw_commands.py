@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..hub.command_line import OUTPUT_FLAGS, print_result
+from ..hub.command_line import OUTPUT_FLAGS, print_result, printable
+from ..hub.errors import InputError
+from ..hub.files import check_new_file, check_new_folder, check_targets
 from ..tokenizer.pictures import picture_grid, save_picture
 from .command_options import (
     Guidance,
@@ -24,6 +28,7 @@ from .command_options import (
 )
 from .image_completion import ImageCompletionOutput, ImageCompletionPipeline, completion_grid
 from .image_to_text import ImageToTextPipeline
+from .picture_origin import read_origin
 from .text_to_image import TextToImageOutput, TextToImagePipeline
 
 
@@ -53,7 +58,7 @@ def generate(
 
     Example: pictogram generate "red apple" "grinning face" --num-images 4 --out apples.png
     """
-    _make_folders(output, folder)
+    _check_places(output, folder, len(prompts) * num_images)
     result = TextToImagePipeline.from_pretrained(model)(
         prompts,
         num_images=num_images,
@@ -116,7 +121,7 @@ def complete(
 
     Example: pictogram complete apple.png --keep-rows 0.5 --num-images 4
     """
-    _make_folders(output, folder)
+    _check_places(output, folder, len(images) * num_images, [*images, *filter(None, [mask])])
     result = ImageCompletionPipeline.from_pretrained(model)(
         images,
         keep_rows=keep_rows,
@@ -170,16 +175,29 @@ def caption(
         print_result({"captions": [{"file": f, "caption": c, "bits": b} for f, c, b in rows]}, json_output)
     else:
         for image, words in zip(images, result.captions, strict=True):
-            print(f"{image}: {words}")
+            print(printable(f"{image}: {words}"))
 
 
-def _make_folders(output: Path, folder: Path | None) -> None:
-    for target in filter(None, (Path(png_path(output, "--output")).parent, folder)):
-        target.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
+def _check_places(output: Path, folder: Path | None, count: int, inputs: Sequence[str] = ()) -> None:
+    """Whatever keeps pictures from being written, or would cost others, is known before the work."""
+    files = _files_in(folder, count)
+    check_targets([png_path(output, "--output"), *files], inputs)
+    check_new_file(output)
+    if folder is not None:
+        check_new_folder(folder)
+    for file in filter(os.path.exists, files):
+        try:
+            read_origin(file)
+        except InputError:
+            raise InputError(f"{file} exists, and pictogram has not drawn it; give another --folder") from None
+
+
+def _files_in(folder: Path | None, count: int) -> list[str]:
+    return [] if folder is None else [str(folder / f"{index:04d}.png") for index in range(count)]
 
 
 def _save_each(result: TextToImageOutput | ImageCompletionOutput, folder: Path | None) -> list[str]:
-    files = [str(folder / f"{index:04d}.png") for index in range(len(result.images))] if folder else []
+    files = _files_in(folder, len(result.images))
     for index, file in enumerate(files):
         result.save(file, index)
     return files

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..hub.errors import InputError
-from ..hub.files import write_json
+from ..hub.files import check_new_file, write_json
 from ..lm.bundle import Bundle
 from ..lm.documents import image_to_text_prompt, images_to_ids
 from ..lm.estimates import estimate, share
@@ -52,6 +52,8 @@ def evaluate_captions(
         InputError: no picture has a caption; see also `load_codes`.
     """
     check_positive("batch_size", batch_size)
+    if output is not None:
+        check_new_file(output)
     given = EvaluationInput.open(model, codes, split, max_images)
     bundle, dataset, rows = given.bundle, given.codes, given.rows
     with progress_bar("documents", len(DOCUMENT_KINDS) * len(rows)) as advance:

@@ -11,7 +11,7 @@ import torch
 from datasets import ClassLabel
 
 from ..hub.errors import InputError
-from ..hub.files import write_json
+from ..hub.files import check_new_file, write_json
 from ..lm.caption_classifier import CaptionPosteriors, classify_captions
 from ..lm.estimates import estimate, share
 from ..tokenizer.codes_dataset import CodesDataset
@@ -74,6 +74,8 @@ def evaluate_classes(
     """
     if batch_size is not None:
         check_positive("batch_size", batch_size)
+    if output is not None:
+        check_new_file(output)
     given = EvaluationInput.open(model, codes, split, max_images)
     classes = _read_classes(given.codes, column)
     rows = [row for row in given.rows if classes.of_row[row] >= 0]

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from ..hub.errors import InputError
-from ..hub.files import atomic_write_text, write_json
+from ..hub.files import atomic_write_text, finite, write_json
 from ..tokenizer.batches import derived_generator
 from ..tokenizer.images import Failure, ImageSource, find_unreadable, load_image_source
 from ..tokenizer.progress import progress_bar
@@ -29,6 +29,7 @@ from .curve_plot import check_plotting, plot_curves
 from .curve_points import Point, by_codec, bytes_at, frontier
 from .curve_store import PointStore
 from .image_codec import ImageCodec
+from .labelled_pictures import check_other_pictures
 
 OURS = "pictogram"
 """Name of the curve of `models`."""
@@ -117,8 +118,9 @@ def evaluate_codec(what: CodecEvaluation, output: Path) -> dict[str, Any]:
         "failures": [f"{failure.key} ({failure.reason})" for failure in [*pictures.failures, *others.failures]],
         "protocol": measurer.store.protocol,
     }
-    write_json(output / "report.json", report)
     atomic_write_text(output / "tables.md", tables(report))
+    report = finite(report)  # null for the PSNR of perfect copies
+    write_json(output / "report.json", report)
     plot_curves(by_codec(points), output / "curves.png", emphasised=(OURS, f"{OURS} file"))
     return report
 
@@ -199,6 +201,7 @@ class Baselines:
         test = tensors(images, common_mode(images))
         if not what.reference_split or not isinstance(test, torch.Tensor):
             return cls([])
+        check_other_pictures(what.data, what.split, what.reference_split)
         settings = what.baselines or LAYOUTS[what.layout]
         source = load_image_source(what.data, what.reference_split)
         reference = _readable(source.select(range(min(len(source), settings.max_train))))

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..hub.files import write_json
+from ..hub.files import check_new_folder, write_json
 from ..lm.bundle import Bundle
 from ..lm.image_sampler import ImageSampling
 from ..tokenizer.pictures import save_picture
@@ -39,8 +39,10 @@ def evaluate_names(
         output: folder for `names.png`, see `sample_grid`, and `mistakes.json`, see `mistaken`.
 
     Raises:
-        InputError: the column is missing or holds neither, or see `measure_names`.
+        InputError: the column is missing or holds neither, `output` is a file, or see `measure_names`.
     """
+    if output is not None:
+        check_new_folder(output)
     bundle = Bundle.from_pretrained(model)
     dataset, _ = load_pixels(data, split, bundle.image_processor)
     labels = None if column is None else dataset.source.class_labels(column)

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from ..hub.errors import InputError
-from ..hub.files import write_json
+from ..hub.files import check_new_file, write_json
 from ..lm.bundle import Bundle
 from ..lm.documents import image_to_text, images_to_ids, text_to_image
 from ..lm.image_bits import DOCUMENT_KINDS, ImageBits, measure_images
@@ -65,6 +65,8 @@ def evaluate_prior(
     """
     if batch_size is not None:
         check_positive("batch_size", batch_size)
+    if output is not None:
+        check_new_file(output)
     if per_image is not None:
         check_bits_file(per_image)
     if train_split == split:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
+
+from ..hub.command_line import table_console
 
 _PREFIX_COLUMNS = {  # heading: (name in the document, format)
     "PSNR dB": ("psnr", "{:.2f}"),
@@ -25,7 +26,7 @@ _LEVEL_COLUMNS = {
 
 def print_evaluation(document: dict[str, Any]) -> None:
     """Prints what `evaluate_image_tokenizer` returns, on standard output: decoding first, then codes, then the rest."""
-    console = Console()
+    console = table_console()
     grids = document["protocol"]["grids"].split()
     sizes = document["protocol"]["codebook_sizes"].split()
     prefixes = ["+".join(grids[:count]) for count in range(1, len(grids) + 1)]

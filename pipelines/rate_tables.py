@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..hub.command_line import print_result
+from ..hub.command_line import print_result, table_console
 
 _TITLES = {
     "rate": "{split}",
@@ -29,7 +28,7 @@ _MOST_CLASSES = 20
 
 def print_rates(document: dict[str, Any]) -> None:
     """Prints what `evaluate_prior` returns, on standard output: one table per report, then the rest."""
-    console, protocol = Console(), document["protocol"]
+    console, protocol = table_console(), document["protocol"]
     for name, title in _TITLES.items():
         if name in document:
             console.print(title.format(**protocol), markup=False, highlight=False)
@@ -40,7 +39,7 @@ def print_rates(document: dict[str, Any]) -> None:
 
 def print_classes(document: dict[str, Any]) -> None:
     """Prints what `evaluate_classes` returns, on standard output: the confusions of few classes, and a few lines."""
-    console, protocol, classes = Console(), document["protocol"], document["classes"]
+    console, protocol, classes = table_console(), document["protocol"], document["classes"]
     if len(classes) <= _MOST_CLASSES:
         numbers = [str(number) for number in range(len(classes))]
         table = Table("true \\ predicted", *numbers, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
@@ -61,7 +60,7 @@ def print_classes(document: dict[str, Any]) -> None:
 
 def print_captions(document: dict[str, Any]) -> None:
     """Prints what `evaluate_captions` returns, on standard output: a few captions beside the true ones, and figures."""
-    console = Console()
+    console = table_console()
     table = Table("true", "written", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for example in document["examples"]:
         table.add_row(Text(example["true"]), Text(example["written"]))
@@ -84,7 +83,7 @@ def print_names(document: dict[str, Any]) -> None:
     table = Table("group", "name accuracy", "captions", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name, found in document["groups"].items():
         table.add_row(Text(name), f"{found['name_accuracy']:.1%}", str(found["num_captions"]))
-    Console().print(table)
+    table_console().print(table)
 
 
 def _rate_table(report: dict[str, Any], grids: list[str]) -> Table:

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from ..hub.command_line import command, entries, numbers, option
+from ..hub.command_line import command, entries, numbers, option, table_console
 from ..tokenizer.adaptation_config import MODES, AdaptationSettings
 from .curve_plot import check_plotting
 from .retention_plot import plot_retention
@@ -73,7 +72,7 @@ def run_retention(config: RetentionConfig) -> dict[str, Any]:
 
 def print_retention(report: dict[str, Any]) -> None:
     """Prints what `run_retention` returns, on standard output: a row a mode, or a table of tasks a sequence."""
-    console = Console()
+    console = table_console()
     if report["summary"]:
         console.print(_modes_table(report))
     for sequence in report["tasks"]:

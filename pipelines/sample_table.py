@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
+from ..hub.command_line import table_console
 from .sample_distances import NO_SETS
 from .sample_input import SAMPLES
 
 
 def print_samples(document: dict[str, Any]) -> None:
     """Prints what `evaluate_samples` returns, on standard output."""
-    console, arms = Console(), list(document["recognised"])
+    console, arms = table_console(), list(document["recognised"])
     columns = _columns(document)
     table = Table("pictures", *columns, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for arm in arms:

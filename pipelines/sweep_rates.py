@@ -11,15 +11,17 @@ from typing import Any
 
 from ..hub.command_line import check_options, command, numbers, option, seed_option
 from ..hub.errors import InputError
-from ..hub.files import read_json, write_json
+from ..hub.files import read_json_object, write_json
 from ..lm.model import PRIOR_SIZES
 from ..lm.train import PriorTrainingConfig, train_prior
 from ..tokenizer.accelerators import PRECISIONS
+from ..tokenizer.images import load_image_source
 from ..tokenizer.presets import PRESETS
 from ..tokenizer.train import TokenizerTrainingConfig, train_tokenizer
 from .curve_baselines import LAYOUTS
 from .curve_plot import check_plotting
 from .evaluate_codec import CodecEvaluation, evaluate_codec, tables
+from .labelled_pictures import check_other_pictures
 from .stages import Stages
 from .tokenize import tokenize
 from .tokenize_job import TokenizeConfig
@@ -100,8 +102,8 @@ class RateSweepConfig:
         )
 
     def settings(self) -> dict[str, Any]:
-        """What all models of the folder share."""
-        varying = {"output", "rate_weights"}
+        """What all models of the folder share; how they are measured may change."""
+        varying = {"output", "rate_weights", "test_split", "max_images", "layout"}
         return {key: value for key, value in asdict(self).items() if key not in varying}
 
 
@@ -130,6 +132,9 @@ def train_rates(config: RateSweepConfig) -> list[str]:
 def sweep_rates(config: RateSweepConfig) -> dict[str, Any]:
     """Trains a sweep, measures it at all its weights, and returns the report; see `train_rates`, `evaluate_codec`."""
     check_plotting()
+    check_other_pictures(config.data, config.test_split, config.split)
+    for split in (config.split, config.test_split):
+        load_image_source(config.data, split)  # what is missing is known before the trainings
     bundles = train_rates(config)
     what = CodecEvaluation(
         models=bundles,
@@ -147,7 +152,8 @@ def _claim(folder: Path, config: RateSweepConfig) -> None:
     """A folder belongs to one sweep; only weights may be added to it."""
     marker, settings = folder / _SETTINGS, config.settings()
     if marker.exists():
-        if (found := read_json(marker)) != settings:
+        found = {name: value for name, value in read_json_object(marker).items() if name in settings}
+        if found != settings:
             raise InputError(f"{folder} holds a sweep with settings {found}, not {settings}; give another --output")
     elif folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} exists and is no folder; give another --output")

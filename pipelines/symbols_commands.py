@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from ..hub.command_line import OUTPUT_FLAGS, new_app, print_result, whole_numbers
+from ..hub.command_line import OUTPUT_FLAGS, new_app, print_result, table_console, whole_numbers
 from .command_options import Json, Model, Seed, Split
 from .curve_plot import check_plotting
 from .emergence_plot import plot_emergence
@@ -197,7 +196,7 @@ def print_naming(report: dict[str, Any]) -> None:
     for method in dict.fromkeys(entry["method"] for entry in report["summary"]):
         entries = [entry for entry in report["summary"] if entry["method"] == method]
         table.add_row(method, *(_with_spread(entry["accuracy"], entry["spread"]) for entry in entries))
-    Console().print(table)
+    table_console().print(table)
 
 
 def print_emergence(report: dict[str, Any]) -> None:
@@ -207,7 +206,7 @@ def print_emergence(report: dict[str, Any]) -> None:
     for entry in report["summary"]:
         cells = [_with_spread(entry["mean"][name], entry["spread"][name]) for name in columns]
         table.add_row(entry["method"], str(entry["codebook_size"]), str(entry["num_runs"]), *cells)
-    console = Console()
+    console = table_console()
     console.print(table)
     console.print(f"the classes themselves take {report['class_entropy']:.2f} bits", highlight=False)
 
@@ -218,7 +217,7 @@ def _with_spread(value: float, spread: float | None) -> str:
 
 def print_clusters(report: dict[str, Any]) -> None:
     """Prints what `evaluate_clusters` returns, on standard output: a table and a verdict a level."""
-    console = Console()
+    console = table_console()
     for name, levels in report["models"].items():
         for number, level in enumerate(levels):
             title = f"{name}, level {number}, {level['codes_in_use']} codes in use: {level['verdict']}"

@@ -13,6 +13,7 @@ from ..tokenizer.codes_writer import ROWS_PER_SHARD
 from ..tokenizer.devices import default_device
 from ..tokenizer.loading import load_image_tokenizer
 from ..tokenizer.views import ViewSettings
+from .command_options import png_path
 
 
 @dataclass(kw_only=True)
@@ -51,6 +52,8 @@ class TokenizeConfig:
             raise InputError("status and check are two questions; ask one at a time")
         if self.picture and not self.check:
             raise InputError("picture goes with check: it shows rows of the codes that are checked")
+        if self.picture:
+            png_path(Path(self.picture), "picture")
 
     @property
     def decoding_threads(self) -> int | None:

@@ -155,3 +155,13 @@ def test_a_command_may_show_its_result_in_its_own_way(monkeypatch, capsys):
         with pytest.raises(SystemExit):
             run_command(shown)
         assert capsys.readouterr().out == out
+
+
+def test_what_json_does_not_know_is_null(capsys):
+    print_result({"psnr": float("inf"), "none": [float("nan")]}, True)
+    assert json.loads(capsys.readouterr().out) == {"psnr": None, "none": [None]}
+
+
+def test_nothing_that_is_printed_moves_the_cursor(capsys):
+    print_result({"prompt": "red\x1b[2J\nmodel: noto"}, False)
+    assert capsys.readouterr().out == "prompt: red\\x1b[2J\\nmodel: noto\n"

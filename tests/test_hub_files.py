@@ -8,6 +8,9 @@ from pictogram.hub.files import (
     atomic_files,
     atomic_write_bytes,
     atomic_write_text,
+    check_new_file,
+    check_new_folder,
+    check_targets,
     read_json,
     write_json,
 )
@@ -91,3 +94,33 @@ def test_an_error_changes_nothing(tmp_path):
         (folder / "old.txt").write_text("newer")
         _ = 1 / 0
     assert names(tmp_path) == ["old.txt"] and (tmp_path / "old.txt").read_text() == "old"
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="Is a directory") as caught:
+        atomic_write_text(tmp_path / "taken", "text")
+    assert caught.value.filename == str(tmp_path / "taken")
+
+
+def test_places_are_tried_before_the_work(tmp_path):
+    check_new_file(tmp_path / "new" / "file")
+    check_new_folder(tmp_path / "folder")
+    (tmp_path / "file").write_text("kept")
+    check_new_file(tmp_path / "file")
+    assert names(tmp_path) == ["file", "folder", "new"] and not names(tmp_path / "folder")
+    assert (tmp_path / "file").read_text() == "kept"
+    with pytest.raises(InputError, match=r"expected a file to write, .*folder is a folder"):
+        check_new_file(tmp_path / "folder")
+    with pytest.raises(InputError, match=r"expected a folder to write into, .*file is a file"):
+        check_new_folder(tmp_path / "file")
+
+
+def test_targets_are_no_inputs_and_differ(tmp_path):
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "link").symlink_to("a")
+    check_targets([tmp_path / "b", tmp_path / "c"], [tmp_path / "a"])
+    with pytest.raises(InputError, match="b would be written twice"):
+        check_targets([tmp_path / "b", tmp_path / "." / "b"])
+    with pytest.raises(InputError, match="link would be replaced by what is made of it"):
+        check_targets([tmp_path / "link"], [tmp_path / "a"])

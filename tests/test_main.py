@@ -261,6 +261,48 @@ def test_names_in_a_file_lead_nowhere_else(run, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compress", "photos/00.png", "-o", "photos/00.png"], "photos/00.png would be replaced by what is made of it"),
+        (["compress", "photos/00.png", "-o", "notes.txt"], "notes.txt exists and is no compressed file"),
+        (["complete", "photos/00.png", "--keep-rows", 0.5, "-o", "photos/00.png"], "would be replaced by what is made"),
+        (
+            ["complete", "photos/0001.png", "photos/0000.png", "--keep-rows", 0.5, "--folder", "photos"],
+            "photos/0000.png would be replaced by what is made of it",
+        ),
+        (["generate", "owl", "-o", "d/0000.png", "--folder", "d"], "d/0000.png would be written twice"),
+        (["generate", "owl", "--folder", "photos"], "photos/0000.png exists, and pictogram has not drawn it"),
+    ],
+)
+def test_nothing_that_was_there_is_replaced(run, tmp_path, arguments, message):
+    (tmp_path / "photos").mkdir()
+    for name in ("00", "0000", "0001"):
+        shutil.copy(pictures() / "00.png", tmp_path / "photos" / f"{name}.png")
+    (tmp_path / "notes.txt").write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    ran = run(*arguments, "--model", bundle_folder())
+    assert ran.code == 2 and message in " ".join(ran.err.split())
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_what_was_drawn_may_be_drawn_again(run):
+    for _ in range(2):
+        assert run("generate", "owl", "--model", bundle_folder(), "--folder", "d").code == 0
+        assert run("compress", "d/0000.png", "--model", bundle_folder(), "-o", "d.picto").code == 0
+
+
+def test_names_that_are_no_text_are_printed_as_escapes(run, tmp_path):
+    name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
+    try:
+        shutil.copy(pictures() / "00.png", tmp_path / name)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    found = document(run("caption", name, "--model", bundle_folder(), "--json"))
+    assert found["captions"][0]["file"] == "caf\udce9.png"
+    assert "caf\\udce9.png: " in run("caption", name, "--model", bundle_folder()).out
+
+
 def test_decompress_replaces_no_file(run, tmp_path, monkeypatch):
     """Least of all the pictures that the file was made of."""
     photos = Path(shutil.copytree(pictures(), tmp_path / "photos"))

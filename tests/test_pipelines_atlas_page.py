@@ -3,10 +3,12 @@ import io
 import json
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
-from pictogram.pipelines.atlas_page import sheets, write_page
+from pictogram.hub.errors import InputError
+from pictogram.pipelines.atlas_page import check_page_folder, sheets, write_page
 from pictogram.pipelines.atlas_tiles import SymbolTiles
 
 
@@ -64,3 +66,9 @@ def test_the_folder_is_a_static_space(tmp_path):
 def test_nothing_is_loaded_from_elsewhere(tmp_path):
     page = write_page({"title": "t", "about": "a", "levels": []}, tmp_path).read_text()
     assert "http://" not in page and "https://" not in page and "src=" not in page
+
+
+def test_a_page_of_somebody_else_is_not_replaced(tmp_path):
+    (tmp_path / "index.html").write_text("MY SITE")
+    with pytest.raises(InputError, match=r"has a index\.html that is not of an atlas"):
+        check_page_folder(tmp_path)

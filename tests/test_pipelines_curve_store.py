@@ -34,3 +34,11 @@ def test_other_pictures_are_refused(tmp_path):
     (tmp_path / "points.json").write_text("[]")
     with pytest.raises(InputError, match=r"points\.json"):
         PointStore(tmp_path / "points.json", {"data": "x"})
+
+
+def test_perfect_copies_are_null_in_the_file_and_infinite_outside(tmp_path):
+    path, protocol = tmp_path / "points.json", {"content": "x"}
+    point = Point("png", "lossless", 10.0, float("inf"))
+    measured = PointStore(path, protocol).get("a", Point, lambda: [point])
+    assert "Infinity" not in path.read_text()
+    assert PointStore(path, protocol).get("a", Point, lambda: pytest.fail("measured")) == measured == [point]

@@ -1,11 +1,12 @@
 import dataclasses
+import functools
 import json
 import shutil
 from typing import Any
 
 import pytest
 from PIL import Image
-from tiny_chain import bundle_folder, pictures
+from tiny_chain import bundle_folder, home, pictures
 from tiny_pictures import damaged_folder, picture, smooth_folder
 
 from pictogram.hub.errors import InputError
@@ -24,8 +25,17 @@ def few_qualities(monkeypatch):
     )
 
 
+@functools.cache
+def two_splits() -> str:
+    """The same pictures to learn from and to measure on."""
+    folder = home() / "codec-pictures"
+    for split in ("train", "validation"):
+        shutil.copytree(pictures(), folder / split, ignore=shutil.ignore_patterns("metadata.jsonl"))
+    return str(folder)
+
+
 def evaluation(**options) -> CodecEvaluation:
-    given: dict[str, Any] = {"data": str(pictures()), "split": "train", "rate_weights": [30.0], "max_images": 12}
+    given: dict[str, Any] = {"data": two_splits(), "split": "validation", "rate_weights": [30.0], "max_images": 12}
     given |= {"models": [str(bundle_folder())], "max_files": 3, "baselines": quick(LAYOUTS["crops"])}
     given |= options
     return CodecEvaluation(**given)
@@ -60,7 +70,7 @@ def test_pictures_of_several_sizes_have_files_only(tmp_path):
     folder.mkdir()
     for number, size in enumerate([(16, 16), (20, 13), (33, 16)]):
         picture(number, size).save(folder / f"{number}.png")
-    report = evaluate_codec(evaluation(data=str(folder)), tmp_path / "codec")
+    report = evaluate_codec(evaluation(data=str(folder), split="train"), tmp_path / "codec")
     assert "jpeg file" in report["curves"] and not {"jpeg sheet", "klt"} & set(report["curves"])
 
 
@@ -96,15 +106,17 @@ def test_other_pictures_under_the_same_name_need_another_folder(tmp_path):
         for number in range(3):
             picture(number + seed, (16, 16)).save(folder / f"{number}.png")
         if not seed:
-            evaluate_codec(evaluation(data=str(folder), reference_split=""), tmp_path / "codec")
+            evaluate_codec(evaluation(data=str(folder), split="train", reference_split=""), tmp_path / "codec")
     with pytest.raises(InputError, match="give another folder"):
-        evaluate_codec(evaluation(data=str(folder), reference_split=""), tmp_path / "codec")
+        evaluate_codec(evaluation(data=str(folder), split="train", reference_split=""), tmp_path / "codec")
 
 
 def test_another_reference_is_measured_anew(tmp_path):
     smooth_folder(tmp_path / "data", 16)
+    (tmp_path / "data" / "test").rename(tmp_path / "data" / "dev")
+    shutil.copytree(tmp_path / "data" / "dev", tmp_path / "data" / "test")
     curves = []
-    for split in ("train", "test"):
+    for split in ("train", "dev"):
         what = evaluation(data=str(tmp_path / "data"), split="test", reference_split=split)
         curves.append(evaluate_codec(what, tmp_path / "codec")["curves"]["klt"])
     assert curves[0] != curves[1]
@@ -119,8 +131,14 @@ def test_a_missing_reference_is_known_before_the_work(tmp_path, monkeypatch):
         )
 
 
+def test_codecs_do_not_learn_the_pictures_they_are_measured_on(tmp_path):
+    with pytest.raises(InputError, match="must differ, got split validation for both"):
+        evaluate_codec(evaluation(reference_split="validation"), tmp_path / "codec")
+
+
 def test_unreadable_pictures_are_listed(tmp_path):
-    report = evaluate_codec(evaluation(data=damaged_folder(tmp_path), reference_split=""), tmp_path / "codec")
+    what = evaluation(data=damaged_folder(tmp_path), split="train", reference_split="")
+    report = evaluate_codec(what, tmp_path / "codec")
     assert len(report["failures"]) >= 4
     assert report["protocol"]["num_images"] >= 2
 

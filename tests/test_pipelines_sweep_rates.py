@@ -7,6 +7,7 @@ from tiny_pictures import smooth_folder
 from pictogram.hub.errors import InputError
 from pictogram.lm.bundle import Bundle
 from pictogram.pipelines import evaluate_codec
+from pictogram.pipelines import sweep_rates as module
 from pictogram.pipelines.sweep_rates import RateSweepConfig, sweep_rates, train_rates
 from pictogram.tokenizer.model import ImageTokenizer
 from pictogram.tokenizer.presets import PRESETS
@@ -60,6 +61,22 @@ def test_it_goes_on_and_takes_further_weights(tmp_path):
     assert (tmp_path / "rates" / "rate-50" / "bundle" / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(InputError, match=r"holds a sweep with settings .* give another --output"):
         train_rates(config(tmp_path, seed=1))
+
+
+def test_what_is_missing_is_known_before_the_trainings(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "train_tokenizer", lambda *_: pytest.fail("nothing may be trained"))
+    for options in ({"test_split": "nowhere"}, {"split": "nowhere"}, {"test_split": "train"}):
+        with pytest.raises(InputError):
+            sweep_rates(config(tmp_path, **options))
+    assert not (tmp_path / "rates").exists()
+
+
+def test_how_it_is_measured_may_change(tmp_path):
+    train_rates(config(tmp_path, rate_weights="50"))
+    train_rates(config(tmp_path, rate_weights="50", test_split="dev", max_images=3))
+    marker = tmp_path / "rates" / module._SETTINGS
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "test_split": "test"}))  # of an earlier version
+    train_rates(config(tmp_path, rate_weights="50"))
 
 
 def test_the_curve(tmp_path, monkeypatch):

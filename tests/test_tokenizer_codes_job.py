@@ -223,3 +223,13 @@ def test_archives(tmp_path):
     assert (split.num_shards, split.input_rows, split.rows) == (2, 6, 6)
     assert split.failures == []
     assert load_codes(tmp_path / "out").keys[2:4] == ["0.tar/2", "1.tar/0"]
+
+
+def test_corrected_captions_are_not_passed_over(tmp_path):
+    def source(words):
+        return open_codes_source(str(write_files(tmp_path / "pictures", {"a.png": png(0), "a.txt": words})))
+
+    made(job(source("wrong"), tmp_path / "codes"), 0)
+    with pytest.raises(InputError, match=r"captions_sha256 \w+\.\.\., this run has \w+\.\.\.; choose another output"):
+        job(source("right"), tmp_path / "codes")
+    assert load_codes(tmp_path / "codes").captions(0) == ["wrong"]

@@ -45,3 +45,13 @@ def test_what_a_source_is_known_by(tmp_path):
     assert (name, size) == ("x.tar", path.stat().st_size)
     rows = open_codes_source("embedded").identity()
     assert rows["input_rows"] == 1806 and len(rows["keys_sha256"]) == 64
+
+
+def test_archives_of_one_size_are_told_apart(tmp_path):
+    paths = [
+        write_tar(tmp_path / name / "x.tar", {"a.png": png(), "a.txt": words})
+        for name, words in (("one", b"wrong"), ("other", b"right"))
+    ]
+    assert paths[0].stat().st_size == paths[1].stat().st_size
+    one, other = (open_codes_source(str(path)).identity() for path in paths)
+    assert one["archives"] == other["archives"] and one["archives_sha256"] != other["archives_sha256"]

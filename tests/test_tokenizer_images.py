@@ -1,4 +1,5 @@
 import json
+import zipfile
 from pathlib import Path
 
 import datasets
@@ -13,6 +14,7 @@ from pictogram.tokenizer.codes_sources import open_codes_source
 from pictogram.tokenizer.decoding import UnreadableImage
 from pictogram.tokenizer.images import Failure, find_unreadable, load_image_source
 from pictogram.tokenizer.input_shards import InputRow
+from pictogram.tokenizer.sources import visible_files
 
 
 def write_parquet(path: Path, columns: dict[str, list], features: Features | None = None) -> str:
@@ -330,3 +332,42 @@ def test_keys_stay_when_rows_are_left_out():
     source = load_image_source("embedded").select([5, 3]).select([1])
     assert (len(source), source.key(0)) == (1, "row-000003")
     assert source.captions(0) == load_image_source("embedded").captions(3)
+
+
+@pytest.mark.parametrize("name", ["std::vector.png", b"caf\xe9.png".decode("utf-8", "surrogateescape")])
+def test_names_that_datasets_cannot_open_are_named(tmp_path, name):
+    write_files(tmp_path, {"a.png": png(0)})
+    try:
+        (tmp_path / name).write_bytes(png(1))
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    with pytest.raises(InputError, match="rename it"):
+        load_image_source(str(tmp_path))
+
+
+def test_an_archive_beside_pictures_is_none_of_them(tmp_path):
+    write_files(tmp_path, {"a.png": png(0)})
+    with zipfile.ZipFile(tmp_path / "more.zip", "w") as archive:
+        archive.writestr("in/b.png", png(1))
+    assert load_image_source(str(tmp_path)).keys == ("a.png",)
+
+
+def test_links_that_lead_back_are_not_followed_for_ever(tmp_path):
+    write_files(tmp_path, {"in/a.png": png(0), "other/b.png": png(1)})
+    (tmp_path / "in" / "up").symlink_to("..")
+    (tmp_path / "in" / "other").symlink_to("../other")
+    (tmp_path / "other" / "in").symlink_to("../in")
+    assert [path.name for path in visible_files(tmp_path)] == ["a.png", "b.png"]
+
+
+def test_captions_make_another_identity_for_codes_and_the_same_for_trainings(tmp_path):
+    def source(name, words):
+        files = {"a.png": png(0), "a.txt": words}
+        return load_image_source(str(write_files(tmp_path / name, files)))
+
+    one, same, other = source("one", "a cat"), source("same", "a cat"), source("other", "a dog")
+    assert one.captions_identity() == same.captions_identity() != other.captions_identity()
+    assert one.identity() == other.identity()
+    column = load_image_source(write_parquet(tmp_path / "c.parquet", {"caption": ["a", "b"]}))
+    changed = load_image_source(write_parquet(tmp_path / "d.parquet", {"caption": ["a", "c"]}))
+    assert column.captions_identity() != changed.captions_identity()

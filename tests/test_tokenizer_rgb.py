@@ -145,3 +145,16 @@ def test_the_result_is_a_new_picture():
     image = Image.new("RGB", (2, 2), RED)
     to_rgb(image).putpixel((0, 0), BLACK)
     assert image.getpixel((0, 0)) == RED
+
+
+def test_pictures_whose_frames_count_from_one():
+    class Layered(Image.Image):  # as Pillow's own class of PSD files behaves
+        is_animated = True
+
+        def seek(self, frame):
+            if frame < 1:
+                raise EOFError("attempt to seek outside sequence")
+
+    layered = Layered()
+    layered.__dict__ |= Image.new("RGB", (2, 2), RED).__dict__
+    assert to_rgb(layered).getpixel((1, 1)) == RED

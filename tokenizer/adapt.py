@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 
-from ..hub.command_line import command, run_command
+from ..hub.command_line import command, run_command, table_console
 from ..hub.errors import InputError
 from ..hub.files import atomic_files, write_json
 from .adaptation import AdaptationPictures, AdaptedModel, adapt_tokenizer, adaptable, prepare_adaptation
@@ -90,7 +89,7 @@ def _pictures(
 
 def print_adaptation(report: dict[str, Any]) -> None:
     """Prints what `run_adaptation` returns, on standard output: a table of the levels and one of the pictures."""
-    console = Console()
+    console = table_console()
     names = [
         "level",
         "codes",

@@ -44,6 +44,9 @@ from .views import ViewSettings
 
 _SPLIT_NAME = re.compile(r"\w+(\.\w+)*")  # what `datasets` accepts
 
+_NOTED_LATER = ("pictures_sha256", "captions_sha256", "archives_sha256")
+"""What shards of earlier versions do not say of their rows."""
+
 
 @dataclass(frozen=True, eq=False)
 class CodesJob:
@@ -250,6 +253,7 @@ def _plan(source: CodesSource, manifest: CodesManifest, rows_per_shard: int, vie
         "caption_column": source.caption_column,
         "views": vars(views) if views.num_views > 1 else None,
         **source.identity(),
+        **source.captions_identity(),
     }
     return json.loads(json.dumps(plan))
 
@@ -292,9 +296,9 @@ def _check_plan(job: CodesJob, path: Path, footer: ShardFooter) -> None:
     """Compares the plan of a shard in the folder with the job's; of another split, what decides the codes alone."""
     same_split = path.name.rsplit("-", 3)[0] == job.split
     for name in job.plan if same_split else ("preprocessing", "codes_fingerprint"):
-        if name == "pictures_sha256" and name not in footer.plan:  # all that came before it is equal
+        if name in _NOTED_LATER and name not in footer.plan:  # all that came before it is equal
             raise InputError(
-                f"{path} was made by an earlier version, which did not note {name}, so it may be of other pictures; "
+                f"{path} was made by an earlier version, which did not note {name}, so it may be of other rows; "
                 f"delete data/{job.split}-* to make the split again, or choose another output folder"
             )
         _check_equal(path, name, footer.plan.get(name), job.plan[name])

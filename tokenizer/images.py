@@ -7,6 +7,7 @@ A source is opened once and read row by row. A row that cannot be read raises `U
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import os
 from collections import Counter
@@ -24,6 +25,7 @@ from ..hub.errors import InputError
 from .columns import (
     captions_beside,
     captions_in,
+    captions_of,
     columns_as_they_are,
     find_caption_column,
     find_image_column,
@@ -215,6 +217,24 @@ class ImageSource:
             "pictures_sha256": self._pictures_sha256(),
         }
 
+    def captions_identity(self) -> dict[str, Any]:
+        """A hash of the captions of all rows: see `CodesSource`."""
+        digest = hashlib.sha256()
+        for start in range(0, len(self), _ROWS_AT_ONCE):
+            rows = range(start, min(start + _ROWS_AT_ONCE, len(self)))
+            digest.update(json.dumps(self._captions_of(rows)).encode())
+        return {"captions_sha256": digest.hexdigest()}
+
+    def _captions_of(self, rows: range) -> list[list[str]]:
+        if self.has_caption_files:
+            pictures = self._pictures[rows.start : rows.stop][self.image_column]
+            return [_captions_or_why_not(picture) for picture in pictures]
+        if self.caption_column is None:
+            return [[""]] * len(rows)
+        feature = self.features[self.caption_column]
+        values = self._captions[rows.start : rows.stop][self.caption_column]
+        return [captions_of(value, feature) for value in values]
+
     def _pictures_sha256(self) -> str:
         digest = hashlib.sha256()
         for index in range(0, len(self), math.ceil(len(self) / _ROWS_HASHED) or 1):
@@ -306,6 +326,13 @@ def _content(picture: Mapping[str, Any] | None) -> bytes:
 def _captions_beside(picture: Mapping[str, Any] | None) -> list[str]:
     path = (picture or {}).get("path")  # metadata may name no file
     return captions_beside(path) if path else [""]
+
+
+def _captions_or_why_not(picture: Mapping[str, Any] | None) -> list[str]:
+    try:
+        return _captions_beside(picture)
+    except InputError as error:
+        return [str(error)]
 
 
 def _keys(dataset: Dataset, image_column: str, folder: Path | None) -> tuple[str, ...]:

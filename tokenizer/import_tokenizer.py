@@ -92,7 +92,7 @@ def check_output(output: Path) -> None:
     found = [entry.name for entry in output.iterdir() if not entry.name.startswith(".")] if output.exists() else []
     others = sorted(set(found) - set(TOKENIZER_FILES))
     if others:
-        raise InputError(f"{output} holds {others[0]} and is no image tokenizer's folder; give another output folder")
+        raise InputError(f"{output} holds {others[0]}, which is no part of an image tokenizer; give another output")
 
 
 def _config(

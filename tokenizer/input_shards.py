@@ -93,3 +93,7 @@ class CodesSource(Protocol):
     def identity(self) -> dict[str, Any]:
         """JSON values that two runs over the same pictures have in common, and others hardly."""
         ...
+
+    def captions_identity(self) -> dict[str, Any]:
+        """The same of their captions; nothing where `identity` says all, or only reading tells."""
+        ...

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -23,7 +25,8 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int] = WHITE) -> Imag
         A new picture in mode "RGB".
     """
     if getattr(image, "is_animated", False):
-        image.seek(0)
+        with contextlib.suppress(EOFError):  # layers of a PSD file count from 1; where none was chosen it is whole
+            image.seek(0)
     image = _upright(image)
     if image.mode in _WIDE_GREY_MODES:
         image = _wide_grey_to_8_bits(image)

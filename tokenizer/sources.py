@@ -18,6 +18,7 @@ from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
 from ..hub.errors import InputError, first_line
 from .embedded import load_embedded
+from .metadata_captions import with_captions_as_written
 
 EMBEDDED = "embedded"
 SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
@@ -26,6 +27,8 @@ SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
 _HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _FILE_OF_SPLIT = re.compile(rf"({'|'.join(SPLIT_NAMES)})([-_.].*)?")
 _IMAGE_COLUMN = "image"  # imagefolder's name for it
+_CHAIN = "::"
+"""Between a file and the archive it lies in, where `datasets` (fsspec) reads paths."""
 PICTURE_SUFFIXES = frozenset(ImageFolder.EXTENSIONS)
 _METADATA_NAMES = frozenset(ImageFolder.METADATA_FILENAMES)
 
@@ -77,7 +80,7 @@ def _open_folder(folder: Path, split: str | None) -> Rows:
     if pictures:
         texts = {file.with_suffix("") for file in files if file.suffix == ".txt"}
         beside = any(picture.with_suffix("") in texts for picture in pictures)
-        return Rows(_open_pictures(folder, pictures, split), folder.resolve(), beside)
+        return Rows(_open_pictures(folder, files, split), folder.resolve(), beside)
     if tables:
         return Rows(_open_parquet(files_of_split(folder, tables, split), str(folder)))
     what = f"{len(files)} files but no pictures" if files else "no files"
@@ -113,7 +116,9 @@ def files_of_split(folder: Path, files: list[Path], split: str | None) -> list[P
     return _choose_files(splits, split, folder)
 
 
-def _open_pictures(folder: Path, pictures: list[Path], split: str | None) -> Dataset:
+def _open_pictures(folder: Path, files: list[Path], split: str | None) -> Dataset:
+    pictures = pictures_among(files)
+    _check_names(folder, pictures)
     tops = {picture.relative_to(folder).parts[0] for picture in pictures}
     # With metadata at the top, or pictures outside folders named after splits, the whole folder is one split: "train"
     # among "car" and "plane" is a class. `imagefolder` itself would also split by words in file names.
@@ -122,14 +127,32 @@ def _open_pictures(folder: Path, pictures: list[Path], split: str | None) -> Dat
     chosen = _choose_files(parts, split, folder)
     patterns = [f"{glob.escape(str(part.resolve()))}/**" for part in chosen]
     rows = _load("imagefolder", str(folder), data_files={"train": patterns})
+    if _IMAGE_COLUMN not in rows.column_names:
+        return rows
+    rows = rows.cast_column(_IMAGE_COLUMN, Image(decode=False))
+    rows = with_captions_as_written(_without_archives(rows), files, _IMAGE_COLUMN)
     return _with_unnamed(rows, [picture for picture in pictures if any(part in picture.parents for part in chosen)])
+
+
+def _check_names(folder: Path, pictures: list[Path]) -> None:
+    """Raises InputError for names that `datasets` cannot open: it says so of the whole folder, and not why."""
+    for path in (folder.resolve(), *pictures):
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise InputError(f"{path} has a name that is not UTF-8, which datasets cannot open; rename it") from None
+        if _CHAIN in str(path):
+            raise InputError(f'{path} has "{_CHAIN}" in its name, which datasets takes for an archive; rename it')
+
+
+def _without_archives(rows: Dataset) -> Dataset:
+    """Rows but those of pictures inside archives that happen to lie beside the others."""
+    inside = [_CHAIN in ((image or {}).get("path") or "") for image in rows[_IMAGE_COLUMN]]
+    return rows.select([row for row, is_inside in enumerate(inside) if not is_inside]) if any(inside) else rows
 
 
 def _with_unnamed(rows: Dataset, pictures: list[Path]) -> Dataset:
     """Adds the pictures that a metadata file does not name, without captions: `imagefolder` drops them silently."""
-    if _IMAGE_COLUMN not in rows.column_names:
-        return rows
-    rows = rows.cast_column(_IMAGE_COLUMN, Image(decode=False))
     named = {os.path.realpath(image["path"]) for image in rows[_IMAGE_COLUMN] if image and image["path"]}
     unnamed = [str(picture.absolute()) for picture in pictures if os.path.realpath(picture) not in named]
     if not unnamed:
@@ -219,7 +242,15 @@ def _group(files: list[Path], name_of: Callable[[Path], str]) -> dict[str, list[
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
-    """All files below a folder in order of name, but those `datasets` skips: hidden ones and "__" folders."""
+    """All files below a folder in order of name, but those `datasets` skips: hidden ones and "__" folders.
+
+    Links to folders are followed, but no folder is walked through twice: links may lead back.
+    """
+    seen: set[str] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith((".", "__")))

@@ -49,6 +49,10 @@ class StreamSource:
         columns = sorted(self.features)
         return {"stream": self.name, "stream_split": self.split, "columns": columns, "shards": self.dataset.num_shards}
 
+    def captions_identity(self) -> dict[str, Any]:
+        """Nothing: only reading tells."""
+        return {}
+
     def _rows(self, index: int) -> Iterator[InputRow | LostRow]:
         rows = self.dataset.shard(num_shards=self.dataset.num_shards, index=index)
         number = 0

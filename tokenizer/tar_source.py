@@ -8,7 +8,9 @@ beginning to end and never unpacked; each becomes one file of codes.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import math
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -29,6 +31,8 @@ _PICTURES = frozenset(ImageFolder.EXTENSIONS)
 _TEXTS = (".txt", ".text", ".caption")
 _CLASS = ".cls"
 _JSON = ".json"
+_BLOCK, _BLOCKS_HASHED = 1 << 16, 64
+"""Bytes at a time, and how many of them, tell an archive from another one of its name and size."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,19 @@ class TarSource:
         return [InputShard(self._label(path), None, partial(self._rows, path)) for path in self.archives]
 
     def identity(self) -> dict[str, Any]:
-        """Names and sizes of the archives."""
-        return {"archives": [[self._label(path), path.stat().st_size] for path in self.archives]}
+        """Names and sizes of the archives, and a hash of up to 4 MiB of each, spread evenly."""
+        digest = hashlib.sha256()
+        for path in self.archives:
+            for block in _spread_blocks(path):
+                digest.update(block)
+        return {
+            "archives": [[self._label(path), path.stat().st_size] for path in self.archives],
+            "archives_sha256": digest.hexdigest(),
+        }
+
+    def captions_identity(self) -> dict[str, Any]:
+        """Nothing: captions stand in the archives."""
+        return {}
 
     def _label(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
@@ -81,6 +96,15 @@ class TarSource:
                 yield _row(key, members)
         except (tarfile.TarError, EOFError, OSError) as error:  # OSError: a damaged gzip stream, or one cut short
             yield LostRow(label, f"the archive is damaged after {samples} samples: {first_line(error)}")
+
+
+def _spread_blocks(path: Path) -> Iterator[bytes]:
+    """Up to `_BLOCKS_HASHED` blocks of a file: all of it where it is small."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        for start in range(0, size, max(_BLOCK, math.ceil(size / _BLOCKS_HASHED))):
+            file.seek(start)
+            yield file.read(_BLOCK)
 
 
 class _WholeInfo(tarfile.TarInfo):
