@@ -181,8 +181,8 @@ def _black(processor: ImageTokenizerImageProcessorPil, picture: Image.Image, mas
     values = processor(
         Image.fromarray(np.where(is_white, np.uint8(255), np.uint8(0))),
         resample=Image.Resampling.BOX,
-        background=_BLACK,
-        num_channels=1,
+        background=_BLACK,  # pyright: ignore[reportCallIssue]
+        num_channels=1,  # pyright: ignore[reportCallIssue]
         do_rescale=False,
         do_normalize=False,
         return_tensors="pt",

@@ -125,7 +125,7 @@ def test_a_folder_for_output(tmp_path):
     assert all(map(torch.equal, second.model.encode(pixels()), first.model.encode(pixels())))
     assert load_image_tokenizer(output).model.config.image_size == 64
     (output / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"holds notes\.txt , which is no part of an image tokenizer"):
+    with pytest.raises(InputError, match=r"holds notes\.txt, which is no part of an image tokenizer"):
         import_tokenizer(tmp_path / "vq.pt", "vqvae2", output)
     with pytest.raises(InputError, match="it is a file"):
         import_tokenizer(tmp_path / "vq.pt", "vqvae2", output / "notes.txt")

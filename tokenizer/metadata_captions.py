@@ -55,8 +55,7 @@ def _written(metadata: Iterable[Path], column: str) -> Written | None:
             for row in _rows(file):
                 if not isinstance(row.get(_FILE_COLUMN), str):
                     return None
-                value = row.get(column)
-                if not (isinstance(value, str) or _is_list_of_texts(value)):
+                if (value := _text_or_texts(row.get(column))) is None:
                     return None
                 found[os.path.realpath(file.parent / row[_FILE_COLUMN])] = value
         except (OSError, ValueError, csv.Error):
@@ -64,8 +63,9 @@ def _written(metadata: Iterable[Path], column: str) -> Written | None:
     return None if len({isinstance(value, list) for value in found.values()}) > 1 else found
 
 
-def _is_list_of_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+def _text_or_texts(value: Any) -> str | list[str] | None:
+    is_list = isinstance(value, list) and all(isinstance(text, str) for text in value)
+    return value if isinstance(value, str) or is_list else None
 
 
 def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
