@@ -10,6 +10,7 @@ import math
 import operator
 import os
 import sys
+import unicodedata
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
@@ -201,11 +202,18 @@ def print_result(result: dict[str, Any], json_output: bool) -> None:
 def printable(text: str) -> str:
     r"""A text as it may be shown on a terminal: control characters, line ends among them, become escapes.
 
+    So do those that turn the direction of writing round; joiners and spaces of other scripts stay.
+
     Example:
         >>> printable("red\x1b[2J\napple")
         'red\\x1b[2J\\napple'
     """
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return "".join(
+        letter.encode("unicode_escape").decode()
+        if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp") or letter in _TURNS
+        else letter
+        for letter in text
+    )
 
 
 def table_console() -> Console:
@@ -234,6 +242,9 @@ def new_app(description: str | None = None, group: type[TyperGroup] = TyperGroup
         rich_markup_mode="rich",
     )
 
+
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Letters that turn the direction of writing round."""
 
 _FILE_WIDTH = 250
 """Columns of tables that go into a file or another program."""

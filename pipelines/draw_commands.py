@@ -185,11 +185,11 @@ def _check_places(output: Path, folder: Path | None, count: int, inputs: Sequenc
     check_new_file(output)
     if folder is not None:
         check_new_folder(folder)
-    for file in filter(os.path.exists, files):
+    for file in filter(os.path.exists, [str(output), *files]):
         try:
             read_origin(file)
         except InputError:
-            raise InputError(f"{file} exists, and pictogram has not drawn it; give another --folder") from None
+            raise InputError(f"{file} exists, and pictogram has not drawn it; give another place") from None
 
 
 def _files_in(folder: Path | None, count: int) -> list[str]:

@@ -201,7 +201,10 @@ class Baselines:
         test = tensors(images, common_mode(images))
         if not what.reference_split or not isinstance(test, torch.Tensor):
             return cls([])
-        check_other_pictures(what.data, what.split, what.reference_split)
+        try:
+            check_other_pictures(what.data, what.split, what.reference_split)
+        except InputError as error:
+            raise InputError(f"{error}; an empty reference_split leaves out what learns from pictures") from None
         settings = what.baselines or LAYOUTS[what.layout]
         source = load_image_source(what.data, what.reference_split)
         reference = _readable(source.select(range(min(len(source), settings.max_train))))

@@ -95,6 +95,7 @@ def write_samples(
         "seed": first_seed,
         "shard_size": shard_size,
         "origin": dict(origin),
+        **({"numbers": "philox"} if first_seed else {}),  # those drawn before had the numbers of the seed's lower half
     }
     _claim(folder, manifest)
     classes = balanced_classes(num_images, len(names))

@@ -102,8 +102,8 @@ class RateSweepConfig:
         )
 
     def settings(self) -> dict[str, Any]:
-        """What all models of the folder share; how they are measured may change."""
-        varying = {"output", "rate_weights", "test_split", "max_images", "layout"}
+        """What all models of the folder share."""
+        varying = {"output", "rate_weights"}
         return {key: value for key, value in asdict(self).items() if key not in varying}
 
 
@@ -152,8 +152,7 @@ def _claim(folder: Path, config: RateSweepConfig) -> None:
     """A folder belongs to one sweep; only weights may be added to it."""
     marker, settings = folder / _SETTINGS, config.settings()
     if marker.exists():
-        found = {name: value for name, value in read_json_object(marker).items() if name in settings}
-        if found != settings:
+        if (found := read_json_object(marker)) != settings:
             raise InputError(f"{folder} holds a sweep with settings {found}, not {settings}; give another --output")
     elif folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} exists and is no folder; give another --output")

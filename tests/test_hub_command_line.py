@@ -14,6 +14,7 @@ from pictogram.hub.command_line import (
     new_app,
     option,
     print_result,
+    printable,
     run_app,
     run_command,
     seed_option,
@@ -165,3 +166,9 @@ def test_what_json_does_not_know_is_null(capsys):
 def test_nothing_that_is_printed_moves_the_cursor(capsys):
     print_result({"prompt": "red\x1b[2J\nmodel: noto"}, False)
     assert capsys.readouterr().out == "prompt: red\\x1b[2J\\nmodel: noto\n"
+
+
+def test_scripts_that_join_letters_are_printed_as_they_are():
+    for text in ("\U0001f468\u200d\U0001f469\u200d\U0001f467", "\u0645\u06cc\u200c\u062e", "赤い\u3000りんご"):
+        assert printable(text) == text
+    assert printable("a\u202eb") == "a\\u202eb"

@@ -272,6 +272,7 @@ def test_names_in_a_file_lead_nowhere_else(run, tmp_path):
             "photos/0000.png would be replaced by what is made of it",
         ),
         (["generate", "owl", "-o", "d/0000.png", "--folder", "d"], "d/0000.png would be written twice"),
+        (["generate", "owl", "-o", "photos/00.png"], "photos/00.png exists, and pictogram has not drawn it"),
         (["generate", "owl", "--folder", "photos"], "photos/0000.png exists, and pictogram has not drawn it"),
     ],
 )

@@ -71,14 +71,6 @@ def test_what_is_missing_is_known_before_the_trainings(tmp_path, monkeypatch):
     assert not (tmp_path / "rates").exists()
 
 
-def test_how_it_is_measured_may_change(tmp_path):
-    train_rates(config(tmp_path, rate_weights="50"))
-    train_rates(config(tmp_path, rate_weights="50", test_split="dev", max_images=3))
-    marker = tmp_path / "rates" / module._SETTINGS
-    marker.write_text(json.dumps({**json.loads(marker.read_text()), "test_split": "test"}))  # of an earlier version
-    train_rates(config(tmp_path, rate_weights="50"))
-
-
 def test_the_curve(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate_codec, "formats", lambda channels: [])
     monkeypatch.setattr(evaluate_codec, "baselines", lambda *_: iter(()))

@@ -357,7 +357,8 @@ def test_links_that_lead_back_are_not_followed_for_ever(tmp_path):
     (tmp_path / "in" / "up").symlink_to("..")
     (tmp_path / "in" / "other").symlink_to("../other")
     (tmp_path / "other" / "in").symlink_to("../in")
-    assert [path.name for path in visible_files(tmp_path)] == ["a.png", "b.png"]
+    found = [path.relative_to(tmp_path).as_posix() for path in visible_files(tmp_path)]
+    assert found == ["in/a.png", "in/other/b.png", "other/b.png", "other/in/a.png"]
 
 
 def test_captions_make_another_identity_for_codes_and_the_same_for_trainings(tmp_path):
@@ -368,6 +369,7 @@ def test_captions_make_another_identity_for_codes_and_the_same_for_trainings(tmp
     one, same, other = source("one", "a cat"), source("same", "a cat"), source("other", "a dog")
     assert one.captions_identity() == same.captions_identity() != other.captions_identity()
     assert one.identity() == other.identity()
+    assert load_image_source(str(write_files(tmp_path / "none", {"a.png": png(0)}))).captions_identity() == {}
     column = load_image_source(write_parquet(tmp_path / "c.parquet", {"caption": ["a", "b"]}))
     changed = load_image_source(write_parquet(tmp_path / "d.parquet", {"caption": ["a", "c"]}))
     assert column.captions_identity() != changed.captions_identity()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..hub.errors import InputError
+from .columns import check_captions_are_text
 from .images import load_image_source
 from .input_shards import CodesSource
 from .sources import files_of_split, pictures_among, stream_rows, tables_among, visible_files
@@ -38,8 +39,12 @@ def open_codes_source(
         chosen = files_of_split(path, archives, split) if path.is_dir() else archives
         return TarSource(source, tuple(chosen), folder)
     if streaming:
-        return stream_source(stream_rows(source, split), source, split, caption_column)
-    return load_image_source(source, split, caption_column)
+        found = stream_source(stream_rows(source, split), source, split, caption_column)
+    else:
+        found = load_image_source(source, split, caption_column)
+    if caption_column is None:
+        check_captions_are_text(found.features, source)
+    return found
 
 
 def _archives(path: Path) -> list[Path]:

@@ -58,15 +58,19 @@ def find_caption_column(features: Features, source: str, wanted: str | None) -> 
                 f"captions must be text, lists of text or class labels; {wanted!r} holds {features[wanted]}"
             )
         return wanted
-    first = CAPTION_COLUMNS[0]
-    if first in features and not (holds_text(features[first]) or isinstance(features[first], ClassLabel)):
-        raise InputError(
-            f"{source} has a column {first!r} that holds {features[first]} and no text; write texts there, or name "
-            f"another one with caption_column"
-        )
     named = [name for name in CAPTION_COLUMNS if name in features and holds_text(features[name])]
     labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
     return next(iter(named + labels), None)
+
+
+def check_captions_are_text(features: Features, source: str) -> None:
+    """Raises InputError for a column "caption" that holds no text: it was meant for one, and would be passed over."""
+    name = CAPTION_COLUMNS[0]
+    if name in features and not (holds_text(features[name]) or isinstance(features[name], ClassLabel)):
+        raise InputError(
+            f"{source} has a column {name!r} that holds {features[name]} and no text; write texts there, or name the "
+            f"column of the captions with --caption-column"
+        )
 
 
 def holds_text(feature: FeatureType) -> bool:

@@ -218,7 +218,9 @@ class ImageSource:
         }
 
     def captions_identity(self) -> dict[str, Any]:
-        """A hash of the captions of all rows: see `CodesSource`."""
+        """A hash of the captions of all rows, if they have any: see `CodesSource`."""
+        if self.caption_column is None and not self.has_caption_files:
+            return {}
         digest = hashlib.sha256()
         for start in range(0, len(self), _ROWS_AT_ONCE):
             rows = range(start, min(start + _ROWS_AT_ONCE, len(self)))
@@ -229,11 +231,9 @@ class ImageSource:
         if self.has_caption_files:
             pictures = self._pictures[rows.start : rows.stop][self.image_column]
             return [_captions_or_why_not(picture) for picture in pictures]
-        if self.caption_column is None:
-            return [[""]] * len(rows)
-        feature = self.features[self.caption_column]
-        values = self._captions[rows.start : rows.stop][self.caption_column]
-        return [captions_of(value, feature) for value in values]
+        column = str(self.caption_column)
+        values = self._captions[rows.start : rows.stop][column]
+        return [captions_of(value, self.features[column]) for value in values]
 
     def _pictures_sha256(self) -> str:
         digest = hashlib.sha256()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,59 +14,73 @@ from datasets import Dataset, List, Value
 
 from .columns import CAPTION_COLUMNS, holds_text
 
+METADATA_NAMES = ("metadata.csv", "metadata.jsonl")
 _FILE_COLUMN = "file_name"
 
-Written = dict[str, str | list[str]]
-"""A text, or several, by the real path of the picture it stands for."""
+_Written = dict[str, deque[str | list[str]]]
+"""By the real path of a picture its texts, one for each time that it is listed, in order."""
 
 
-def with_captions_as_written(rows: Dataset, files: Iterable[Path], image_column: str) -> Dataset:
+class _NoTextError(Exception):
+    """A row has something else than text, or a file cannot be read so."""
+
+
+def with_captions_as_written(rows: Dataset, metadata: Iterable[Path], image_column: str) -> Dataset:
     """Rows of a folder of pictures whose captions are those of its metadata.csv and metadata.jsonl, letter by letter.
 
     Args:
-        rows: with paths of pictures.
-        files: all files of the folder.
+        rows: with paths of pictures, in the order of the files.
+        metadata: the files that describe them.
         image_column: the pictures' column.
 
     Returns:
-        The rows. Where every row of the metadata files has text in the column "caption", or in "text" and "name" where
-        the library found text too, it is that text; what was taken for missing, a number or a date is read anew.
+        The rows. Where the metadata files have text in the column "caption", or in "text" and "name" where the library
+        found text too, it is that text; what was taken for missing, a number or a date is read anew. A row without a
+        value has the empty caption. A column that holds anything else stays as it is.
     """
-    metadata = [file for file in files if file.name in ("metadata.csv", "metadata.jsonl")]
-    if not metadata:
-        return rows
+    files = list(metadata)
     paths = [os.path.realpath(image["path"]) if image and image["path"] else "" for image in rows[image_column]]
     for column in CAPTION_COLUMNS:
         is_meant = column in rows.column_names and (column == "caption" or holds_text(rows.features[column]))
-        written = _written(metadata, column) if is_meant else None
-        if written is not None and all(path in written for path in paths):
-            several = any(isinstance(value, list) for value in written.values())
-            values = [written[path] for path in paths]
-            position = rows.column_names
-            feature = List(Value("string")) if several else Value("string")
-            rows = rows.remove_columns(column).add_column(column, values, feature=feature).select_columns(position)
+        if files and is_meant:
+            rows = _with_column(rows, column, _texts_of(paths, files, column))
     return rows
 
 
-def _written(metadata: Iterable[Path], column: str) -> Written | None:
-    """The texts of a column; None if a row has something else there, or a file cannot be read so."""
-    found: Written = {}
-    for file in metadata:
-        try:
-            for row in _rows(file):
-                if not isinstance(row.get(_FILE_COLUMN), str):
-                    return None
-                if (value := _text_or_texts(row.get(column))) is None:
-                    return None
-                found[os.path.realpath(file.parent / row[_FILE_COLUMN])] = value
-        except (OSError, ValueError, csv.Error):
-            return None
-    return None if len({isinstance(value, list) for value in found.values()}) > 1 else found
+def _with_column(rows: Dataset, column: str, texts: list[str | list[str]] | None) -> Dataset:
+    if texts is None:
+        return rows
+    order, several = rows.column_names, any(isinstance(value, list) for value in texts)
+    values = [[value] * (value != "") if several and isinstance(value, str) else value for value in texts]
+    feature = List(Value("string")) if several else Value("string")
+    return rows.remove_columns(column).add_column(column, values, feature=feature).select_columns(order)
 
 
-def _text_or_texts(value: Any) -> str | list[str] | None:
-    is_list = isinstance(value, list) and all(isinstance(text, str) for text in value)
-    return value if isinstance(value, str) or is_list else None
+def _texts_of(paths: list[str], files: list[Path], column: str) -> list[str | list[str]] | None:
+    """The text of every row; None if some cannot be told."""
+    try:
+        written = _written(files, column)
+    except (OSError, ValueError, csv.Error, _NoTextError):
+        return None
+    texts = [written[path].popleft() if written.get(path) else None for path in paths]
+    return None if None in texts else [text for text in texts if text is not None]
+
+
+def _written(files: Iterable[Path], column: str) -> _Written:
+    found: _Written = defaultdict(deque)
+    for file in files:
+        for row in _rows(file):
+            if isinstance(row.get(_FILE_COLUMN), str):  # others stand for no picture
+                found[os.path.realpath(file.parent / row[_FILE_COLUMN])].append(_text_or_texts(row.get(column)))
+    return found
+
+
+def _text_or_texts(value: Any) -> str | list[str]:
+    if value is None:
+        return ""
+    if isinstance(value, str) or (isinstance(value, list) and all(isinstance(text, str) for text in value)):
+        return value
+    raise _NoTextError
 
 
 def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
@@ -73,9 +88,8 @@ def _rows(file: Path) -> Iterator[Mapping[str, Any]]:
         if file.suffix == ".csv":
             yield from csv.DictReader(opened)
         else:
-            for line in opened:
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise ValueError(f"{file} must hold JSON objects, got {row!r}")
-                    yield row
+            for line in filter(str.strip, opened):
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError(f"{file} must hold JSON objects, got {row!r}")
+                yield row

@@ -18,7 +18,7 @@ from datasets.packaged_modules.imagefolder.imagefolder import ImageFolder
 
 from ..hub.errors import InputError, first_line
 from .embedded import load_embedded
-from .metadata_captions import with_captions_as_written
+from .metadata_captions import METADATA_NAMES, with_captions_as_written
 
 EMBEDDED = "embedded"
 SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
@@ -130,7 +130,8 @@ def _open_pictures(folder: Path, files: list[Path], split: str | None) -> Datase
     if _IMAGE_COLUMN not in rows.column_names:
         return rows
     rows = rows.cast_column(_IMAGE_COLUMN, Image(decode=False))
-    rows = with_captions_as_written(_without_archives(rows), files, _IMAGE_COLUMN)
+    metadata = [file for file in files if file.name in METADATA_NAMES and any(part in file.parents for part in chosen)]
+    rows = with_captions_as_written(_without_archives(rows), metadata, _IMAGE_COLUMN)
     return _with_unnamed(rows, [picture for picture in pictures if any(part in picture.parents for part in chosen)])
 
 
@@ -244,13 +245,15 @@ def _group(files: list[Path], name_of: Callable[[Path], str]) -> dict[str, list[
 def visible_files(folder: Path) -> Iterator[Path]:
     """All files below a folder in order of name, but those `datasets` skips: hidden ones and "__" folders.
 
-    Links to folders are followed, but no folder is walked through twice: links may lead back.
+    Links to folders are followed, but none back into a folder above, which would never end.
     """
-    seen: set[str] = set()
+    above: dict[str, frozenset[str]] = {}  # by the path of a folder, the real paths of those it is reached through
     for parent, folders, files in os.walk(folder, followlinks=True):
-        if (real := os.path.realpath(parent)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        through = above.pop(parent, frozenset()) | {os.path.realpath(parent)}
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith((".", "__")) and os.path.realpath(os.path.join(parent, name)) not in through
+        )
+        above |= {os.path.join(parent, name): through for name in folders}
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith((".", "__")))

@@ -65,10 +65,11 @@ class TarSource:
         return [InputShard(self._label(path), None, partial(self._rows, path)) for path in self.archives]
 
     def identity(self) -> dict[str, Any]:
-        """Names and sizes of the archives, and a hash of up to 4 MiB of each, spread evenly."""
+        """Names and sizes of the archives, and a hash of up to 4 MiB of them, spread evenly."""
         digest = hashlib.sha256()
-        for path in self.archives:
-            for block in _spread_blocks(path):
+        chosen = self.archives[:: math.ceil(len(self.archives) / _BLOCKS_HASHED) or 1]
+        for path in chosen:
+            for block in _spread_blocks(path, _BLOCKS_HASHED // len(chosen)):
                 digest.update(block)
         return {
             "archives": [[self._label(path), path.stat().st_size] for path in self.archives],
@@ -98,11 +99,11 @@ class TarSource:
             yield LostRow(label, f"the archive is damaged after {samples} samples: {first_line(error)}")
 
 
-def _spread_blocks(path: Path) -> Iterator[bytes]:
-    """Up to `_BLOCKS_HASHED` blocks of a file: all of it where it is small."""
+def _spread_blocks(path: Path, count: int) -> Iterator[bytes]:
+    """Up to `count` blocks of a file: all of it where it is small."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        for start in range(0, size, max(_BLOCK, math.ceil(size / _BLOCKS_HASHED))):
+        for start in range(0, size, max(_BLOCK, math.ceil(size / count))):
             file.seek(start)
             yield file.read(_BLOCK)
 
