@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import io
@@ -217,8 +218,8 @@ def printable(text: str) -> str:
 
 
 def table_console() -> Console:
-    """Standard output for tables: as wide as they are where nobody watches a terminal, so that none is cut."""
-    return Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
+    """Standard output for tables: wide where nobody watches a terminal and nobody says how wide, so that none is cut."""
+    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=_FILE_WIDTH)
 
 
 def _spell(value: Any) -> str:
@@ -257,7 +258,8 @@ def run_app(app: typer.Typer) -> None:
     """Runs a command line; the user's mistakes become one line on standard error and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be text: they are printed, as escapes
-            stream.reconfigure(errors="backslashreplace")
+            with contextlib.suppress(OSError):  # of a stream that cannot tell where it is
+                stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except InputError as error:

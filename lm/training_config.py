@@ -113,8 +113,6 @@ class PriorTrainingConfig:
             raise InputError('mixed_precision "fp16" works with one optimizer; take "bf16", or the optimizer adamw')
         if self.holdout_share == 1:
             raise InputError("holdout_share must be below 1: something must be left to train on")
-        if self.eval_split and self.eval_split == self.split:
-            raise InputError(f"eval_split must be another split than the one learned from, got {self.split} for both")
         if self.holdout_share and self.eval_split:
             raise InputError("holdout_share and eval_split both say what is scored; give one of them")
         if self.documents and (self.holdout_share or self.streaming):

@@ -17,5 +17,5 @@ def test_one_panel_a_measure(tmp_path, similarity, size):
 
 def test_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"needs matplotlib: pip install 'pictogram\[plot\]'"):
+    with pytest.raises(InputError, match=r"needs matplotlib: pip install matplotlib"):
         plot_curves({}, tmp_path / "curve.png")

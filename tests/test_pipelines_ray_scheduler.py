@@ -57,6 +57,6 @@ def test_a_node_that_is_lost_in_mid_run_changes_no_byte(tmp_path):
 def test_without_ray_the_scheduler_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     data = write_files(tmp_path / "in", {"a.png": png()})
-    with pytest.raises(InputError, match=r"pip install \"pictogram\[ray\]\""):
+    with pytest.raises(InputError, match=r"pip install ray"):
         tokenize(config(data, tmp_path / "out", scheduler="ray"))
     assert not os.path.exists(tmp_path / "out" / "pictogram.json")

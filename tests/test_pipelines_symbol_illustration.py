@@ -17,5 +17,5 @@ def test_a_picture_a_level_with_classes_for_colours(tmp_path):
 
 def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setattr(symbol_illustration.importlib.util, "find_spec", lambda name: None if name == "sklearn" else 1)
-    with pytest.raises(InputError, match=r"needs scikit-learn: pip install 'pictogram\[report\]'"):
+    with pytest.raises(InputError, match=r"needs scikit-learn: pip install scikit-learn"):
         symbol_illustration.check_illustrating()

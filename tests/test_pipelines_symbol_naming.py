@@ -113,5 +113,5 @@ def test_missing_packages_and_wrong_numbers(asked, monkeypatch):
     with pytest.raises(InputError, match=r"labels_per_class must be at least 1, got \[0\]"):
         replace(asked, labels_per_class=[0])
     monkeypatch.setattr(symbol_naming.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"need scikit-learn: pip install 'pictogram\[report\]'"):
+    with pytest.raises(InputError, match=r"need scikit-learn: pip install scikit-learn"):
         evaluate_naming(asked)
