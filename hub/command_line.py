@@ -218,7 +218,7 @@ def printable(text: str) -> str:
 
 
 def table_console() -> Console:
-    """Standard output for tables: wide where nobody watches a terminal and nobody says how wide, so that none is cut."""
+    """Standard output for tables: wide where nobody watches a terminal or says how wide, so that none is cut."""
     return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=_FILE_WIDTH)
 
 
