@@ -32,8 +32,8 @@ from pictogram.pipelines.picture_drawing import draw_pictures
 from pictogram.pipelines.picture_request import PictureRequest, spell_seeds
 from pictogram.pipelines.sample_arms import PictureArm, balanced_rows, one_box, real_arm
 from pictogram.pipelines.sample_classifier import ClassifierRecipe
-from pictogram.pipelines.sample_scores import ScoreKeeper, mean_score
-from pictogram.pipelines.sample_shards import MOST_SET_SEED
+from pictogram.pipelines.sample_scores import ScoreKeeper, classifier_seeds, mean_score
+from pictogram.pipelines.sample_shards import first_seed_of
 from pictogram.tokenizer.image_processor import to_8bit
 from pictogram.tokenizer.padding import Box
 from pictogram.tokenizer.reconstructions import row_batches
@@ -72,7 +72,7 @@ def drawn_arm(
     size = next(iter(bundle.vocabulary.sizes))
     given = ids.clone()
     given[:, num_given:] = DRAWN
-    request = PictureRequest(list(prompts), spell_seeds(seed << 32, len(prompts)), size, given)
+    request = PictureRequest(list(prompts), spell_seeds(first_seed_of(seed), len(prompts)), size, given)
     found = ids if num_given == ids.shape[1] else draw_pictures(bundle, request, sampling, _AT_ONCE).token_ids
     return torch.cat(list(decoded(bundle, size, found, box)))
 
@@ -85,8 +85,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     """
     for name in ("num_images", "num_steps", "num_classifiers"):
         check_positive(name, getattr(asked, name))
-    if not 0 <= asked.seed <= MOST_SET_SEED:
-        raise InputError(f"seed must be 0 to {MOST_SET_SEED}, got {asked.seed}")
+    first_seed_of(asked.seed)  # refused before the work
     check_other_pictures(asked.data, asked.split, "train")
     bundle, given = Bundle.from_pretrained(asked.model), whole_numbers("given", asked.given)
     sets = (labelled_pictures(asked.data, name, bundle.image_processor) for name in ("train", asked.split))
@@ -102,8 +101,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     arms = []
     for count in given:
         arm = PictureArm(drawn_arm(bundle, prompts, ids, count, asked.seed, sampling, box), classes)
-        first = asked.seed * asked.num_classifiers  # other seeds, other classifiers
-        seeds = range(first, first + asked.num_classifiers)
+        seeds = classifier_seeds(asked.seed, asked.num_classifiers)
         scores = [keeper.accuracy(arm, test, seed, f"{count} given") for seed in seeds]
         arms.append({"given": count} | mean_score(scores))
     protocol = {name: str(value) for name, value in vars(asked).items() if name != "json"}

@@ -12,7 +12,7 @@ import typer
 
 from ..hub.command_line import OUTPUT_FLAGS, print_result
 from ..hub.errors import InputError
-from ..hub.files import atomic_write_bytes, check_new_file, check_targets
+from ..hub.files import atomic_write_bytes, check_new_file, check_new_folder, check_targets
 from ..hub.shipped import shipped_folder
 from ..lm.bundle import Bundle
 from ..lm.static_chances import count_rows
@@ -96,7 +96,7 @@ def decompress(
     Example: pictogram decompress photos.picto --model bundle --output again
     """
     data = _read(file)
-    output.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
+    check_new_folder(output)
     codec = ImageCodec.from_pretrained(model)
     about = codec.inspect(data)
     names = _file_names(about.names or (f"{number:05d}" for number in range(about.num_pictures)))

@@ -29,6 +29,7 @@ from .command_options import (
 from .image_completion import ImageCompletionOutput, ImageCompletionPipeline, completion_grid
 from .image_to_text import ImageToTextPipeline
 from .picture_origin import read_origin
+from .picture_request import check_picture_count
 from .text_to_image import TextToImageOutput, TextToImagePipeline
 
 
@@ -180,6 +181,7 @@ def caption(
 
 def _check_places(output: Path, folder: Path | None, count: int, inputs: Sequence[str] = ()) -> None:
     """Whatever keeps pictures from being written, or would cost others, is known before the work."""
+    check_picture_count(count)
     files = _files_in(folder, count)
     check_targets([png_path(output, "--output"), *files], inputs)
     check_new_file(output)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from ..hub.errors import InputError
-from ..hub.files import atomic_write_text, finite, write_json
+from ..hub.files import atomic_write_text, check_new_folder, finite, write_json
 from ..tokenizer.batches import derived_generator
 from ..tokenizer.images import Failure, ImageSource, find_unreadable, load_image_source
 from ..tokenizer.progress import progress_bar
@@ -107,7 +107,7 @@ def evaluate_codec(what: CodecEvaluation, output: Path) -> dict[str, Any]:
         InputError: something is missing or damaged, or the folder holds points of other pictures.
     """
     check_plotting()
-    output.mkdir(parents=True, exist_ok=True)  # a place that cannot be written is known before the work
+    check_new_folder(output)
     pictures = _choose(what)
     others = Baselines.prepare(what, pictures.images)  # and what is missing there, too
     measurer = _Measurer(what, pictures.images, PointStore(output / "points.json", _protocol(what, pictures)))

@@ -25,7 +25,7 @@ from .sample_classifier import ClassifierRecipe, SampleClassifier
 from .sample_distances import compare_distances, nearest_of_class, precision_recall
 from .sample_input import DECODED, REAL, SAMPLES, SampleInput, open_input
 from .sample_pictures import save_sample_grids
-from .sample_scores import ScoreKeeper, mean_score
+from .sample_scores import ScoreKeeper, classifier_seeds, mean_score
 from .samples_config import SamplesEvaluation
 
 
@@ -51,8 +51,7 @@ def _evaluate(what: SamplesEvaluation) -> dict[str, Any]:
     keeper = ScoreKeeper(Path(what.kept or folder / "kept"), len(given.names), recipe, default_device())
     report: dict[str, Any] = {"classes": list(given.names)}
     if "cas" in what.metrics:
-        first = what.seed * what.num_classifiers  # other seeds, other classifiers
-        report["cas"] = _cas(given, keeper, range(first, first + what.num_classifiers))
+        report["cas"] = _cas(given, keeper, classifier_seeds(what.seed, what.num_classifiers))
     classifier = keeper.feature_classifier(given.learned, what.feature_seed)
     report["recognised"] = _recognised(given, classifier)
     features = _Features(given, classifier)

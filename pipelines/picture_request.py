@@ -85,14 +85,19 @@ def new_request(
     return PictureRequest(repeated, seeds, size, given_ids(vocabulary, tuple(codes)))
 
 
+def check_picture_count(count: int) -> None:
+    """Raises InputError for more pictures than anybody could wait for."""
+    if count > _MOST_PICTURES:
+        raise InputError(f"at most {_MOST_PICTURES:,} pictures can be asked for at a time, got {count:,}")
+
+
 def spell_seeds(seed: int | Sequence[int], count: int) -> list[int]:
     """One seed for each of `count` pictures: counted up from a single one, or as they are given.
 
     Raises:
-        InputError: too many or too few, no whole numbers, or more pictures than anybody could wait for.
+        InputError: too many or too few, no whole numbers, or see `check_picture_count`.
     """
-    if count > _MOST_PICTURES:
-        raise InputError(f"at most {_MOST_PICTURES:,} pictures can be asked for at a time, got {count:,}")
+    check_picture_count(count)
     values = _whole_numbers("seed", seed)
     return list(range(values, values + count)) if isinstance(values, int) else _each("seed", values, count)
 

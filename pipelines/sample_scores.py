@@ -92,6 +92,11 @@ class ScoreKeeper:
         return self.folder / f"{kind}-{fingerprint({}, settings)[:32]}"
 
 
+def classifier_seeds(seed: int, count: int) -> range:
+    """Seeds of the classifiers of an evaluation; with another seed all of them are others."""
+    return range(seed * count, (seed + 1) * count)
+
+
 def mean_score(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One score of several classifiers of the same arm: what one of them says depends on its seed too.
 

@@ -59,6 +59,17 @@ def balanced_classes(num_images: int, num_classes: int) -> list[int]:
     return [number % num_classes for number in range(num_images)]
 
 
+def first_seed_of(seed: int) -> int:
+    """The seed of the first picture of a set; those of others count up from it, and no two sets share one.
+
+    Raises:
+        InputError: the set's seed is below 0 or above `MOST_SET_SEED`.
+    """
+    if not 0 <= seed <= MOST_SET_SEED:
+        raise InputError(f"the seed of a set of samples must be 0 or more and below 2**31, got {seed}")
+    return seed << 32
+
+
 def write_samples(
     folder: Path,
     draw: DrawClasses,
@@ -76,19 +87,16 @@ def write_samples(
         draw: makes the pictures of a shard.
         names: of the classes, each of which is drawn as often as the others.
         num_images: pictures in all, at least 1.
-        seed: of the set, at most `MOST_SET_SEED`: pictures have seeds that count up from 2**32 times it, so that no
-            two sets, of whatever size, share a picture because of their seeds.
+        seed: of the set, see `first_seed_of`.
         origin: what the pictures depend on besides, for the manifest; must be JSON.
         shard_size: pictures of a file, at least 1.
 
     Raises:
         InputError: the folder holds another set, a count is below 1, or the seed is too large.
     """
-    if not 0 <= seed <= MOST_SET_SEED:
-        raise InputError(f"the seed of a set of samples must be 0 or more and below 2**31, got {seed}")
     if num_images < 1 or shard_size < 1:
         raise InputError(f"num_images and shard_size must be at least 1, got {num_images} and {shard_size}")
-    first_seed = seed << 32
+    first_seed = first_seed_of(seed)
     manifest = {
         "num_images": num_images,
         "classes": list(names),

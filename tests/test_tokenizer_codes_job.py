@@ -233,3 +233,11 @@ def test_corrected_captions_are_not_passed_over(tmp_path):
     with pytest.raises(InputError, match=r"captions_sha256 \w+\.\.\., this run has \w+\.\.\.; choose another output"):
         job(source("right"), tmp_path / "codes")
     assert load_codes(tmp_path / "codes").captions(0) == ["wrong"]
+
+
+def test_captions_that_were_taken_away_are_not_passed_over(tmp_path):
+    pictures = write_files(tmp_path / "pictures", {"a.png": png(0), "a.txt": "words"})
+    made(job(open_codes_source(str(pictures)), tmp_path / "codes"), 0)
+    (pictures / "a.txt").unlink()
+    with pytest.raises(InputError, match=r"captions_sha256 .*this run has None; choose another output"):
+        job(open_codes_source(str(pictures)), tmp_path / "codes")

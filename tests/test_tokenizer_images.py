@@ -369,7 +369,9 @@ def test_captions_make_another_identity_for_codes_and_the_same_for_trainings(tmp
     one, same, other = source("one", "a cat"), source("same", "a cat"), source("other", "a dog")
     assert one.captions_identity() == same.captions_identity() != other.captions_identity()
     assert one.identity() == other.identity()
-    assert load_image_source(str(write_files(tmp_path / "none", {"a.png": png(0)}))).captions_identity() == {}
+    assert load_image_source(str(write_files(tmp_path / "none", {"a.png": png(0)}))).captions_identity() == {
+        "captions_sha256": None
+    }
     column = load_image_source(write_parquet(tmp_path / "c.parquet", {"caption": ["a", "b"]}))
     changed = load_image_source(write_parquet(tmp_path / "d.parquet", {"caption": ["a", "c"]}))
     assert column.captions_identity() != changed.captions_identity()

@@ -296,7 +296,9 @@ def _check_plan(job: CodesJob, path: Path, footer: ShardFooter) -> None:
     """Compares the plan of a shard in the folder with the job's; of another split, what decides the codes alone."""
     same_split = path.name.rsplit("-", 3)[0] == job.split
     for name in job.plan if same_split else ("preprocessing", "codes_fingerprint"):
-        if name in _NOTED_LATER and name not in footer.plan:  # all that came before it is equal
+        if (
+            name in _NOTED_LATER and name not in footer.plan and job.plan[name] is not None
+        ):  # all that came before it is equal
             raise InputError(
                 f"{path} was made by an earlier version, which did not note {name}, so it may be of other rows; "
                 f"delete data/{job.split}-* to make the split again, or choose another output folder"

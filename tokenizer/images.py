@@ -218,9 +218,9 @@ class ImageSource:
         }
 
     def captions_identity(self) -> dict[str, Any]:
-        """A hash of the captions of all rows, if they have any: see `CodesSource`."""
+        """A hash of the captions of all rows, None without any: see `CodesSource`."""
         if self.caption_column is None and not self.has_caption_files:
-            return {}
+            return {"captions_sha256": None}
         digest = hashlib.sha256()
         for start in range(0, len(self), _ROWS_AT_ONCE):
             rows = range(start, min(start + _ROWS_AT_ONCE, len(self)))
