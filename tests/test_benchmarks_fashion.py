@@ -93,7 +93,8 @@ def test_commands_on_record_name_no_folder_of_this_machine():
     systems = importlib.import_module("fashion_systems")
     made = systems.stages(systems.Run("gan", 30, 3, Path("fashion"), Path("w"), 10, "test"))
     spoken = made[-1].spoken()
-    assert spoken.startswith("python benchmarks/peers/projection_gan.py --data fashion --split train --seed 3 ")
+    assert spoken.startswith("python benchmarks/peers/projection_gan.py --data fashion --split train --num-steps ")
+    assert spoken.count("--seed 3") == 1
     assert str(BENCHMARKS.parent) not in spoken
 
 
@@ -203,8 +204,12 @@ def fake_run(seed: int, cas: float, **changes) -> dict:
     evaluation = {
         "cas": {arm: {"accuracy": {"value": value}} for arm, value in accuracy.items()}
         | {"share_of_real": cas / 0.9, "share_of_decoded": cas / 0.88},
-        "recognised": {"real": 0.92, "samples": 0.85},
-        "fd": {"real": {"per_class": 0.2, "global": 0.1}, "samples": {"per_class": 1.5, "global": 0.5}},
+        "recognised": {"real": 0.92, "decoded": 0.9, "samples": 0.85},
+        "fd": {
+            "real": {"per_class": 0.2, "global": 0.1},
+            "decoded": {"per_class": 1.25, "global": 0.25},
+            "samples": {"per_class": 1.5, "global": 0.5},
+        },
         "precision_recall": {
             "real": {"precision": 0.95, "recall": 0.9},
             "samples": {"precision": 0.9, "recall": 0.8},
@@ -246,6 +251,8 @@ def test_the_table_has_means_and_spreads(tmp_path, capsys):
     script.main([str(tmp_path / "a.json"), str(tmp_path / "b.json")])
     lines = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
     found = {title: cells for title, *cells in lines[2:]}
+    decoded = [cells for title, *cells in lines[2:] if title == "the same of decoded pictures"]
+    assert decoded == [["", "", figure] for figure in (".8800", ".900", "1.25", ".25")]
     assert lines[0] == ["real pictures", "GAN", "ours"]
     assert found["seeds"] == ["", "0", "0, 1"]
     assert found["CAS: accuracy on real pictures of a classifier that learned from these"] == [
