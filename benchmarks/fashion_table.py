@@ -1,6 +1,7 @@
 """The table of what `fashion_evidence.py` measured: one column a system and budget, means over seeds and their spread.
 
-"Real pictures" are as many training pictures, scored like samples; "decoded" ones are the same, decoded from their codes.
+"Real pictures" are as many training pictures, scored like samples; "decoded" ones are the same after encoding and
+decoding.
 
 python benchmarks/fashion_table.py docs/results/fashion-*.json
 """

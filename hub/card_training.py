@@ -35,9 +35,27 @@ def _data(data: dict[str, Any]) -> str:
 
 
 def _settings(provenance: Provenance) -> list[list[str]]:
-    told = [f"{name} {provenance.settings[name]}" for name in _TOLD if provenance.settings.get(name) is not None]
-    versions = [f"{library} {version}" for library, version in provenance.versions.items()]
-    return [["settings", ", ".join(told)], ["versions", ", ".join(versions)], *_tokenizer(provenance)]
+    versions = ", ".join(f"{library} {version}" for library, version in provenance.versions.items())
+    told = [["settings", _told(provenance.settings)], ["versions", versions]]
+    return [*told, *_earlier(provenance), *_tokenizer(provenance)]
+
+
+def _told(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {settings[name]}" for name in _TOLD if settings.get(name) is not None)
+
+
+def _earlier(provenance: Provenance) -> list[list[str]]:
+    """The trainings before the last one; or, where nobody wrote them down, of what model it went on."""
+    if provenance.earlier:
+        return [
+            ["earlier training", f"{each['stage']}: {_data(each['data'])}; {_told(each['settings'])}"]
+            for each in provenance.earlier
+        ]
+    start = provenance.settings.get("from") or provenance.settings.get("start")
+    if not start:
+        return []
+    prints = ", ".join(f"`{each}`" for each in ([start] if isinstance(start, str) else start))
+    return [["it went on from", f"a trained model, {prints}, whose own training is not on record"]]
 
 
 def _tokenizer(provenance: Provenance) -> list[list[str]]:

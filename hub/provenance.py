@@ -1,7 +1,8 @@
 """How a model came to be, in a file that travels with it: what it learned from, and everything its numbers depend on.
 
 Together with the fingerprints it closes the chain from pictures to samples: an image tokenizer names its pictures, a
-bundle its codes and, whole, the provenance of the image tokenizer that made them.
+bundle its codes and, whole, the provenance of the image tokenizer that made them. A model that went on from another one
+names the trainings before its own.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ from .errors import InputError
 from .files import read_json_object, write_json
 
 PROVENANCE_NAME = "provenance.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: with `Provenance.earlier`."""
 
-_PLACES = ("data", "codes", "documents", "tokenizer", "start_from", "from_bundle", "perceptual")
+_PLACES = ("data", "codes", "documents", "tokenizer", "start_from", "from_bundle", "perceptual", "reference")
 """Settings that may be paths of this machine, of which the last part is enough."""
+
+_OF_A_TRAINING = ("stage", "fingerprints", "data", "settings", "versions")
+"""What `Provenance.earlier` keeps of each training."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,8 @@ class Provenance:
         examples: captions it learned, drawn by the seed; empty for an image tokenizer.
         image_tokenizer: of a bundle: "name" and "revision" on the Hub, if it was loaded from there, and "provenance",
             None for one that has none.
+        earlier: trainings that this one went on from, the first one first, each as "stage", "fingerprints", "data",
+            "settings" and "versions"; empty as well where the model before came without provenance.
     """
 
     stage: str
@@ -45,6 +52,7 @@ class Provenance:
     versions: dict[str, str]
     examples: list[str] = field(default_factory=list)
     image_tokenizer: dict[str, Any] | None = None
+    earlier: list[dict[str, Any]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -77,6 +85,9 @@ class Provenance:
         for name in ("fingerprints", "data", "settings", "versions"):
             if not isinstance(getattr(found, name), dict):
                 raise InputError(f"{path} does not say how a model came to be: {name} must be an object")
+        if not _is_history(found.earlier):
+            expected = ", ".join(_OF_A_TRAINING)
+            raise InputError(f"{path} does not say how a model came to be: earlier must list objects with {expected}")
         return found
 
     def check(self, place: str, fingerprints: Mapping[str, str]) -> None:
@@ -88,6 +99,24 @@ class Provenance:
         for name, value in fingerprints.items():
             if self.fingerprints.get(name) != value:
                 raise InputError(f"{place}/{PROVENANCE_NAME} is another model's: its fingerprint of {name} differs")
+
+
+def _is_history(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) and {*_OF_A_TRAINING} <= {*each} for each in value)
+
+
+def history(before: Provenance | None) -> list[dict[str, Any]]:
+    """What `Provenance.earlier` holds of a training that goes on from a model: its trainings, its own the last.
+
+    Args:
+        before: of the model; None if nobody wrote it down.
+
+    Example:
+        >>> first = Provenance(stage="prior", fingerprints={}, data={}, settings={"num_steps": 7}, versions={})
+        >>> [each["settings"] for each in history(first)], history(None)
+        ([{'num_steps': 7}], [])
+    """
+    return [] if before is None else [*before.earlier, {name: getattr(before, name) for name in _OF_A_TRAINING}]
 
 
 def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from .grow import grow_bundle, new_ids
 from .mixed_rows import mix_rows
 from .moved_rows import MovedRows
 from .train import train_from
-from .training_rows import TrainingRows, content_fingerprint, open_image_tokenizer
+from .training_rows import TrainingRows, content_fingerprint, history_of, open_image_tokenizer
 from .training_start import PriorStart, new_start
 
 REPORT_FILE = "adaptation.json"
@@ -127,9 +127,8 @@ class _Parts:
             trained = mix_rows(self.codes, self.reference, config.reference_share)
         contents = [content_fingerprint(each.manifest, each.split) for each in (self.codes, self.reference) if each]
         scored = self.scored if config.eval_split else None
-        return TrainingRows(
-            self.image_tokenizer, self.grown, trained, scored, fingerprint({}, {"contents": contents})[:16]
-        )
+        content = fingerprint({}, {"contents": contents})[:16]
+        return TrainingRows(self.image_tokenizer, self.grown, trained, scored, content, history_of(self.before))
 
 
 def adapt_prior(config: PriorAdaptationConfig) -> Bundle:

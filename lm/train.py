@@ -237,6 +237,7 @@ class _Trainer:
             versions=library_versions(),
             examples=[captions[index] for index in drawn.tolist()],
             image_tokenizer=tokenizer_entry(tokenizer.name, tokenizer.revision, tokenizer.provenance),
+            earlier=rows.earlier,
         )
 
     def _static_chances(self) -> StaticChances | None:

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 
-from ..hub.card import public_name
 from ..hub.command_line import check_options, command, option, run_command, seed_option
 from ..hub.errors import InputError
 from ..hub.files import read_json
@@ -31,11 +30,12 @@ from ..tokenizer.pixel_dataset import PixelDataset, load_pixels
 from ..tokenizer.progress import progress_bar
 from ..tokenizer.rate_warmup import NUM_WEIGHED
 from ..tokenizer.schedule import cosine, set_learning_rate
+from ..tokenizer.training_provenance import learned_from
 from .bundle import Bundle
 from .bundle_card import write_bundle_card
 from .joint_model import JointModel, JointOutput
 from .optimizers import build_optimizers
-from .training_rows import image_tokenizer_of
+from .training_rows import history_of, image_tokenizer_of
 
 _STEPS_BETWEEN = 50
 """Steps between measurements of what errors are worth."""
@@ -94,7 +94,8 @@ def train_joint(config: JointTrainingConfig) -> Bundle:
     dataset, failures = load_pixels(config.data, config.split, bundle.image_processor)
     folder = TrainingFolder(config.output, config.settings() | _origin(bundle, dataset))
     if not folder.is_complete:
-        _Trainer(config, folder, bundle, image_tokenizer_of(bundle), dataset, weight).run(failures)
+        start = _Start(bundle, image_tokenizer_of(bundle), history_of(bundle))
+        _Trainer(config, folder, start, dataset, weight).run(failures)
     return Bundle.from_pretrained(config.output)
 
 
@@ -105,8 +106,7 @@ def _origin(bundle: Bundle, dataset: PixelDataset) -> dict[str, Any]:
         decoder_fingerprint(bundle.image_tokenizer),
         fingerprint(bundle.prior.state_dict(), {}),
     ]
-    pictures = fingerprint({}, dataset.source.identity())
-    return {"start": [model[:16] for model in models], "pictures": pictures[:16]}
+    return {"start": [model[:16] for model in models], "pictures": dataset.fingerprint}
 
 
 def _rate_weight(config: JointTrainingConfig, bundle: Bundle) -> float:
@@ -124,6 +124,21 @@ def _rate_weight(config: JointTrainingConfig, bundle: Bundle) -> float:
     return own or config.rate_weight
 
 
+@dataclass(frozen=True, eq=False)
+class _Start:
+    """What the stage goes on from.
+
+    Attributes:
+        bundle: whose parts learn.
+        image_tokenizer: of the bundle, under the name that the bundle knows.
+        earlier: trainings of the bundle, see `Provenance.earlier`.
+    """
+
+    bundle: Bundle
+    image_tokenizer: LoadedImageTokenizer
+    earlier: list[dict[str, Any]]
+
+
 class _Trainer:
     """The state of one joint stage on one process."""
 
@@ -131,14 +146,14 @@ class _Trainer:
         self,
         config: JointTrainingConfig,
         folder: TrainingFolder,
-        bundle: Bundle,
-        before: LoadedImageTokenizer,
+        start: _Start,
         dataset: PixelDataset,
         weight: float,
     ):
-        self.config, self.folder, self.bundle, self.before, self.dataset = config, folder, bundle, before, dataset
+        self.config, self.folder, self.start, self.dataset = config, folder, start, dataset
         self.accelerator = start_accelerator("no", "", config.output)
         set_seed(config.seed)
+        bundle = self.bundle = start.bundle
         assert isinstance(bundle.image_tokenizer, ImageTokenizer)
         prior = bundle.prior.float()  # bfloat16 would round small updates away
         model = JointModel(bundle.image_tokenizer, prior, bundle.vocabulary, weight)
@@ -218,25 +233,21 @@ class _Trainer:
 
     def _provenance(self, bundle: Bundle) -> Provenance:
         """One training made the prior and its image tokenizer, which names the one before."""
-        settings, vocabulary = self.folder.settings, bundle.vocabulary
+        settings, vocabulary, before = self.folder.settings, bundle.vocabulary, self.start.image_tokenizer
         prints = {"codes": vocabulary.codes_fingerprint, "decoder": vocabulary.decoder_fingerprint}
         made = Provenance(
             stage=settings["stage"],
             fingerprints=prints,
-            data={
-                "name": public_name(self.config.data),
-                "split": self.config.split,
-                "rows": len(self.dataset),
-                "fingerprint": settings["pictures"],
-            },
+            data=learned_from(self.config.data, self.config.split, self.dataset),
             settings=public_settings(settings),
             versions=library_versions(),
-            image_tokenizer=tokenizer_entry(self.before.name, self.before.revision, self.before.provenance),
+            image_tokenizer=tokenizer_entry(before.name, before.revision, before.provenance),
         )
         return replace(
             made,
             fingerprints={"bundle": bundle.fingerprint, "codes": vocabulary.codes_fingerprint},
             image_tokenizer=tokenizer_entry(self.config.output, None, made),
+            earlier=self.start.earlier,
         )
 
 

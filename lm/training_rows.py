@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..hub.errors import InputError
 from ..hub.fingerprint import fingerprint
-from ..hub.provenance import PROVENANCE_NAME, Provenance
+from ..hub.provenance import PROVENANCE_NAME, Provenance, history
 from ..hub.repository import download_folder
 from ..hub.shipped import local_folder
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
@@ -34,6 +34,7 @@ class TrainingRows:
         trained: rows that are learned.
         scored: rows that are not; None if there are none.
         content: fingerprint of the dataset that the learned rows are of.
+        earlier: trainings of the bundle that the training goes on from, see `Provenance.earlier`.
     """
 
     image_tokenizer: LoadedImageTokenizer
@@ -41,6 +42,7 @@ class TrainingRows:
     trained: CodeRows | StoredDocuments
     scored: CodeRows | StoredDocuments | None
     content: str
+    earlier: list[dict[str, Any]] = field(default_factory=list)
 
     def settings(self) -> dict[str, Any]:
         """What a resumed run must find again: the very rows it began with."""
@@ -57,12 +59,18 @@ def open_rows(config: PriorTrainingConfig) -> TrainingRows:
 
     Raises:
         InputError: codes of another tokenizer, a missing split, pictures of several sizes, nothing left to learn or to
-            score, or a provenance that is not the image tokenizer's.
+            score, or a provenance that is another model's.
     """
     origin = Bundle.from_pretrained(config.from_bundle) if config.from_bundle else None
     image_tokenizer = open_image_tokenizer(config.tokenizer) if origin is None else image_tokenizer_of(origin)
-    if config.documents:
-        return _open_documents(config, origin, image_tokenizer)
+    earlier = [] if origin is None else history_of(origin)
+    opened = _open_documents if config.documents else _open_codes
+    return replace(opened(config, origin, image_tokenizer), earlier=earlier)
+
+
+def _open_codes(
+    config: PriorTrainingConfig, origin: Bundle | None, image_tokenizer: LoadedImageTokenizer
+) -> TrainingRows:
     trained = _open(config, config.split, image_tokenizer)
     scored = _open(config, config.eval_split, image_tokenizer) if config.eval_split else None
     content = content_fingerprint(trained.manifest, config.split)
@@ -87,8 +95,7 @@ def open_image_tokenizer(name: str) -> LoadedImageTokenizer:
         InputError: see `load_image_tokenizer`; or its provenance is another model's.
     """
     loaded = load_image_tokenizer(name)
-    if loaded.provenance is not None:
-        loaded.provenance.check(name, loaded.fingerprints)
+    loaded.checked_provenance()
     return loaded
 
 
@@ -99,7 +106,7 @@ def image_tokenizer_of(bundle: Bundle) -> LoadedImageTokenizer:
         InputError: the provenance is malformed or another model's.
     """
     loaded = LoadedImageTokenizer(bundle.image_tokenizer, bundle.image_processor, bundle.name, bundle.revision)
-    provenance = Provenance.load(_provenance_folder(bundle))
+    provenance = _provenance(bundle)
     if provenance is None or provenance.image_tokenizer is None:
         return loaded
     known = provenance.image_tokenizer
@@ -112,6 +119,22 @@ def image_tokenizer_of(bundle: Bundle) -> LoadedImageTokenizer:
     if made:
         made.check(bundle.name, loaded.fingerprints)
     return named
+
+
+def history_of(bundle: Bundle) -> list[dict[str, Any]]:
+    """Trainings of a bundle that was loaded, for the provenance of one that goes on from it; see `Provenance.earlier`.
+
+    Raises:
+        InputError: the provenance is malformed or another model's.
+    """
+    return history(_provenance(bundle))
+
+
+def _provenance(bundle: Bundle) -> Provenance | None:
+    found = Provenance.load(_provenance_folder(bundle))
+    if found is not None and "bundle" in found.fingerprints:
+        found.check(bundle.name, {"bundle": bundle.fingerprint})
+    return found
 
 
 def _provenance_folder(bundle: Bundle) -> Path:

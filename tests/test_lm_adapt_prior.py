@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -239,11 +240,26 @@ def test_the_provenance_of_the_grown_tokenizer_is_handed_on(tmp_path):
     provenance(load_image_tokenizer(folder)).save(folder)
     adapt_prior(config(tmp_path / "bundle", tokenizer=str(folder), num_steps=1))
     found = Provenance.load(tmp_path / "bundle")
-    assert found is not None and found.image_tokenizer is not None
+    assert found is not None and found.image_tokenizer is not None and found.earlier == []
     assert found.image_tokenizer["provenance"]["data"]["name"] == "embedded"
     provenance(load_image_tokenizer(tokenizer_folder())).save(folder)
     with pytest.raises(InputError, match=r"grown/provenance\.json is another model's"):
         adapt_prior(config(tmp_path / "other", tokenizer=str(folder)))
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_provenance_names_the_trainings_of_the_bundle_before(tmp_path):
+    before = Path(shutil.copytree(config(tmp_path).from_bundle, tmp_path / "before"))
+    made = replace(provenance(load_image_tokenizer(before / "image_tokenizer")), stage="prior")
+    replace(made, fingerprints={"bundle": Bundle.from_pretrained(before).fingerprint} | made.fingerprints).save(before)
+    adapt_prior(config(tmp_path / "bundle", from_bundle=str(before), num_steps=1))
+    found = Provenance.load(tmp_path / "bundle")
+    assert found is not None and [each["stage"] for each in found.earlier] == ["prior"]
+    replace(made, fingerprints={"bundle": "ab"} | made.fingerprints).save(before)
+    with pytest.raises(
+        InputError, match=r"before/provenance\.json is another model's: its fingerprint of bundle differs"
+    ):
+        adapt_prior(config(tmp_path / "other", from_bundle=str(before)))
     assert not (tmp_path / "other").exists()
 
 

@@ -21,6 +21,7 @@ from tiny_language_models import TOKENIZERS, language_model
 
 from pictogram.hub.command_line import run_command
 from pictogram.hub.errors import InputError
+from pictogram.hub.provenance import Provenance, history
 from pictogram.lm import train as module
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.document_dataset import load_documents, write_documents
@@ -297,6 +298,13 @@ def test_a_trained_bundle_is_gone_on_from(trained: Path, tmp_path):
     bundle = train_prior(config(tmp_path / "more", tokenizer="nowhere", **options))
     before = Bundle.from_pretrained(trained)
     assert bundle.vocabulary == before.vocabulary
+    made = Provenance.load(tmp_path / "more")
+    assert (
+        made is not None and made.earlier == history(Provenance.load(trained)) and made.earlier[0]["stage"] == "prior"
+    )
+    assert (
+        made.settings["num_steps"] == 4 and "| earlier training | prior: " in (tmp_path / "more/README.md").read_text()
+    )
     change = [
         float((new - old).detach().abs().max())
         for new, old in zip(bundle.prior.parameters(), before.prior.parameters(), strict=True)

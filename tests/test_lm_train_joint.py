@@ -116,6 +116,7 @@ def test_the_provenance_names_the_pictures_and_the_tokenizer_before(tmp_path):
     assert found is not None
     assert (found.stage, found.data["name"], found.data["rows"]) == ("joint", "pictures", 16)
     assert found.fingerprints == {"bundle": after.fingerprint, "codes": after.vocabulary.codes_fingerprint}
+    assert [each["settings"]["num_steps"] for each in found.earlier] == [7]
     now = image_tokenizer_of(after)  # which compares the fingerprints
     assert (now.name, now.provenance and now.provenance.image_tokenizer) == ("joint", entry)
     assert "learned from" in (tmp_path / "joint" / "README.md").read_text()

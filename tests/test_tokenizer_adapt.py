@@ -1,15 +1,18 @@
 """`pictogram adapt` from the command line."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 from tiny_adaptation import new_folder, old_folder, pixels, processor, tokenizer_folder
+from tiny_evaluations import provenance
 from tiny_model import make
 
 from pictogram.hub.command_line import run_command
+from pictogram.hub.provenance import history
 from pictogram.tokenizer.adapt import REPORT_FILE, main
 from pictogram.tokenizer.config import ImageTokenizerConfig
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
@@ -52,6 +55,23 @@ def test_a_grown_tokenizer_reads_the_old_codes(call, tmp_path, capsys):
     codes = before.model.encode(pixels(old_folder(), "test").pixels(range(4)))
     assert torch.equal(after.model.decode(codes), before.model.decode(codes))
     assert not list(Path(tmp_path).rglob("*.tmp"))
+
+
+def test_the_provenance_names_the_training_before(call, tmp_path, capsys):
+    folder = shutil.copytree(tokenizer_folder(), tmp_path / "before")
+    made = provenance(load_image_tokenizer(folder))
+    made.save(folder)
+    assert call(**{"from": str(folder)}) == 0
+    loaded = load_image_tokenizer(tmp_path / "adapted")
+    found = loaded.checked_provenance()
+    assert found is not None
+    assert (found.stage, found.data["name"], found.data["split"]) == ("adaptation", new_folder().name, "train")
+    assert (found.settings["start_from"], found.settings["reference"]) == ("before", old_folder().name)
+    assert found.settings["start"] == [each[:16] for each in made.fingerprints.values()]
+    assert found.earlier == history(made) and loaded.history()[1]["stage"] == "adaptation"
+    provenance(loaded).save(folder)
+    assert call(**{"from": str(folder), "output": str(tmp_path / "other")}) == 2
+    assert "is another model's" in _error(capsys) and not (tmp_path / "other").exists()
 
 
 def test_people_see_tables(call, capsys):

@@ -245,6 +245,8 @@ def test_a_tokenizer_learns_to_spare_bits_later(finished, image_folder, tmp_path
     train_tokenizer(tiny(image_folder, tmp_path / "again", start_from=str(tmp_path / "later")))
     again = load_image_tokenizer(tmp_path / "again").model
     assert isinstance(again, ImageTokenizer) and again.config.rate_weight == 300
+    trainings = load_image_tokenizer(tmp_path / "again").history()
+    assert [each["settings"].get("rate_weight") for each in trainings] == [0, 300, 0]
     frozen = {"start_from": str(tmp_path / "later"), "freeze": "encoder,codebook"}
     with pytest.raises(InputError, match="another rate_weight changes codes"):
         train_tokenizer(tiny(image_folder, tmp_path / "no", **frozen, rate_weight=200.0))

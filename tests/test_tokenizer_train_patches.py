@@ -6,8 +6,11 @@ import torch
 from tiny_pictures import smooth_folder
 
 from pictogram.hub.errors import InputError
+from pictogram.tokenizer.adapter import AdaptedTokenizer
 from pictogram.tokenizer.fingerprints import codes_fingerprint
 from pictogram.tokenizer.image_processor import ImageTokenizerImageProcessorPil
+from pictogram.tokenizer.import_tokenizer import save
+from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.pixel_dataset import load_pixels
 from pictogram.tokenizer.train_patches import PatchesTrainingConfig, run_training, train_patches
 
@@ -74,6 +77,17 @@ def test_places_that_have_fewer_codes_never_take_the_others(tmp_path):
     assert int(used.max()) == costs.shape[1] and int(used.min()) < costs.shape[1]
     _, codes = error_and_codes(loaded, tmp_path)
     assert bool((codes.flatten(1).amax(0) < used).all())
+
+
+def test_the_provenance_says_what_it_learned(tmp_path):
+    loaded = train_patches(config(tmp_path, rate_weight=4.0)).loaded
+    found = loaded.checked_provenance()
+    assert found is not None
+    assert (found.stage, found.data["name"], found.settings["data"]) == ("patches", "data", "data")
+    assert found.settings["rate_weight"] == 4.0 and "output" not in found.settings
+    assert isinstance(loaded.model, AdaptedTokenizer)
+    save(loaded.model, loaded.processor, tmp_path / "patches")  # what nobody knows the origin of
+    assert load_image_tokenizer(tmp_path / "patches").provenance is None
 
 
 def test_pictures_that_cannot_be_read_are_listed(tmp_path):

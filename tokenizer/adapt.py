@@ -16,7 +16,7 @@ from rich.table import Table
 from ..hub.command_line import command, run_command, table_console
 from ..hub.errors import InputError
 from ..hub.files import atomic_files, write_json
-from .adaptation import AdaptationPictures, AdaptedModel, adapt_tokenizer, adaptable, prepare_adaptation
+from .adaptation import AdaptationPictures, adapt_tokenizer, adaptable, prepare_adaptation
 from .adaptation_config import AdaptationConfig
 from .devices import default_device
 from .image_processor import ImageTokenizerImageProcessorPil
@@ -24,6 +24,7 @@ from .images import Failure
 from .loading import load_image_tokenizer
 from .pixel_dataset import PixelDataset, load_pixels
 from .progress import progress_bar
+from .training_provenance import learned_from, tokenizer_provenance
 
 REPORT_FILE = "adaptation.json"
 """Beside the tokenizer's files; it is written last."""
@@ -33,13 +34,15 @@ def run_adaptation(config: AdaptationConfig) -> dict[str, Any]:
     """Adapts a tokenizer, saves it in `config.output`, and returns the report.
 
     Raises:
-        InputError: unusable data, settings or tokenizer, or an output folder that holds something.
+        InputError: unusable data, settings or tokenizer, a provenance that is another model's, or an output folder that
+            holds something.
         RuntimeError: something moved that the mode promises to leave as it is; nothing is saved then.
     """
     output = Path(config.output).expanduser()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{config.output} exists already: an adapted tokenizer needs a folder of its own")
     loaded = load_image_tokenizer(config.start_from)
+    earlier = loaded.history()
     model = adaptable(loaded.model, config.start_from)
     config.new_counts(model.config.codebook_sizes)
     pictures, failures = _pictures(config, loaded.processor)
@@ -51,17 +54,15 @@ def run_adaptation(config: AdaptationConfig) -> dict[str, Any]:
         "settings": asdict(config),
         "failures": [asdict(failure) for failure in failures],
     }
-    _save(adapted, loaded.processor, output, report)
-    return report
-
-
-def _save(
-    adapted: AdaptedModel, processor: ImageTokenizerImageProcessorPil, output: Path, report: dict[str, Any]
-) -> None:
+    data = learned_from(config.data, config.split, pictures.new)
+    settings = config.settings() | {"start": [each[:16] for each in loaded.fingerprints.values()]}
+    made = tokenizer_provenance(adapted.model, loaded.processor, data=data, settings=settings, earlier=earlier)
     with atomic_files(output) as folder:
         adapted.model.save_pretrained(folder)
-        processor.save_pretrained(folder)
+        loaded.processor.save_pretrained(folder)
+        made.save(folder)
     write_json(output / REPORT_FILE, report)
+    return report
 
 
 def _pictures(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from ..hub.command_line import check_options, numbers, option, seed_option
 from ..hub.errors import InputError
@@ -110,3 +111,7 @@ class AdaptationConfig(AdaptationSettings):
         super().__post_init__()
         if not self.reference:
             raise InputError("reference must name the old pictures: without them nobody knows which codes they use")
+
+    def settings(self) -> dict[str, Any]:
+        """What the numbers depend on, for the provenance."""
+        return {"stage": "adaptation"} | {name: value for name, value in asdict(self).items() if name != "output"}

@@ -15,6 +15,7 @@ import torch
 from ..hub.command_line import check_options, command, option
 from ..hub.errors import InputError, first_line
 from ..hub.files import atomic_files, read_json_object
+from ..hub.provenance import PROVENANCE_NAME, Provenance
 from .adapter import AdaptedTokenizer
 from .adapter_config import AdaptedTokenizerConfig
 from .fingerprints import codes_fingerprint
@@ -71,12 +72,28 @@ def import_tokenizer(
     return save(model, ImageTokenizerImageProcessorPil(size=size, num_channels=config.num_channels), output)
 
 
-def save(model: AdaptedTokenizer, processor: ImageTokenizerImageProcessorPil, output: Path) -> LoadedImageTokenizer:
-    """Writes an image tokenizer into a folder and loads it again; killed on the way it leaves none that would load."""
+def save(
+    model: AdaptedTokenizer,
+    processor: ImageTokenizerImageProcessorPil,
+    output: Path,
+    provenance: Provenance | None = None,
+) -> LoadedImageTokenizer:
+    """Writes an image tokenizer into a folder and loads it again; killed on the way it leaves none that would load.
+
+    Args:
+        model: to save.
+        processor: of its pixels.
+        output: the folder, see `check_output`.
+        provenance: how it came to be; None if nobody knows.
+    """
     with atomic_files(output) as files:
         model.save_pretrained(files)
         processor.save_pretrained(files)
-        (output / "model.safetensors").unlink(missing_ok=True)  # old weights would fit the new config, or seem to
+        if provenance is not None:
+            provenance.save(files)
+        # Of a tokenizer that lay there: old weights would fit the new config, or seem to.
+        for name in ("model.safetensors", PROVENANCE_NAME):
+            (output / name).unlink(missing_ok=True)
     return load_image_tokenizer(output)
 
 
@@ -90,7 +107,7 @@ def check_output(output: Path) -> None:
         raise InputError(f"{output} cannot be an output folder: it is a file")
     # Hidden files do not count: an import that was killed leaves a temporary folder.
     found = [entry.name for entry in output.iterdir() if not entry.name.startswith(".")] if output.exists() else []
-    others = sorted(set(found) - set(TOKENIZER_FILES))
+    others = sorted(set(found) - {*TOKENIZER_FILES, PROVENANCE_NAME})
     if others:
         raise InputError(f"{output} holds {others[0]}, which is no part of an image tokenizer; give another output")
 

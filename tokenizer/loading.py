@@ -10,7 +10,7 @@ from typing import Any, cast
 from ..hub.errors import InputError, first_line
 from ..hub.files import read_json
 from ..hub.fingerprint import fingerprint
-from ..hub.provenance import PROVENANCE_NAME, Provenance
+from ..hub.provenance import PROVENANCE_NAME, Provenance, history
 from ..hub.repository import download_folder, is_hub_name
 from ..hub.shipped import shipped_folder
 from .adapter import AdaptedTokenizer
@@ -61,6 +61,24 @@ class LoadedImageTokenizer:
     def fingerprint(self) -> str:
         """64 hexadecimal digits: of codes and decoder together."""
         return fingerprint({}, self.fingerprints)
+
+    def checked_provenance(self) -> Provenance | None:
+        """Its provenance, for what is made of it.
+
+        Raises:
+            InputError: the provenance is another model's.
+        """
+        if self.provenance is not None:
+            self.provenance.check(self.name, self.fingerprints)
+        return self.provenance
+
+    def history(self) -> list[dict[str, Any]]:
+        """Its trainings, for the provenance of one that goes on from it; see `hub.provenance.history`.
+
+        Raises:
+            InputError: see `checked_provenance`.
+        """
+        return history(self.checked_provenance())
 
 
 def load_image_tokenizer(

@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from ..hub.errors import InputError
+from ..hub.fingerprint import fingerprint
 from .image_processor import ImageTokenizerImageProcessorPil
 from .images import Failure, ImageSource, Progress, find_unreadable, load_image_source
 from .padding import Box
@@ -50,6 +51,11 @@ class PixelDataset(TorchDataset):
 
     def __len__(self) -> int:
         return len(self.source)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that two runs over the same pictures have in common, and others hardly."""
+        return fingerprint({}, self.source.identity())[:16]
 
     def __getitem__(self, index: int) -> torch.Tensor:
         return self._table.floats(self._read_8_bits(index))

@@ -33,12 +33,14 @@ class TrainingStart:
         processor: makes its pixels.
         found: the tokenizer to go on from; None starts anew.
         frozen_parts: names of the parts that get no gradient, of `FROZEN_PARTS`.
+        earlier: trainings of the tokenizer to go on from, see `Provenance.earlier`.
     """
 
     config: ImageTokenizerConfig
     processor: ImageTokenizerImageProcessorPil
     found: ImageTokenizer | None = None
     frozen_parts: list[str] = field(default_factory=list)
+    earlier: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_trained(self) -> bool:
@@ -67,7 +69,8 @@ def new_start(config: TokenizerTrainingConfig) -> TrainingStart:
     """Reads `config.start_from`, if there is one.
 
     Raises:
-        InputError: no tokenizer there, or one of another system or shape, or that reads other pixels.
+        InputError: no tokenizer there, or one of another system or shape, or that reads other pixels, or whose
+            provenance is another model's.
     """
     if not config.start_from:
         kept = ["symbols"] if config.symbol_steps else []
@@ -79,4 +82,4 @@ def new_start(config: TokenizerTrainingConfig) -> TrainingStart:
     processor = config.continued_processor(found.processor)
     if "symbols" in config.frozen_parts and not continued.own_image_features:
         raise InputError(f"freeze names symbols, but those of {config.start_from} have no features of their own")
-    return TrainingStart(continued, processor, found.model, config.frozen_parts)
+    return TrainingStart(continued, processor, found.model, config.frozen_parts, found.history())

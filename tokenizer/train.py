@@ -14,17 +14,13 @@ import torch
 from accelerate.utils import set_seed
 from torch import nn
 
-from ..hub.card import public_name
 from ..hub.command_line import command, run_command
 from ..hub.files import atomic_files, read_json
-from ..hub.fingerprint import fingerprint
-from ..hub.provenance import Provenance, public_settings
+from ..hub.provenance import Provenance
 from .accelerators import finish, start_accelerator
 from .batches import global_batch, permutation, prefix_counts, process_slice
 from .checkpoints import MetricsLog, TrainingFolder, check_finite
-from .codes_manifest import library_versions
 from .evaluation import evaluate_tokenizer
-from .fingerprints import codes_fingerprint, decoder_fingerprint
 from .images import Failure
 from .model import ImageTokenizer
 from .objective import new_objective, new_perceptual
@@ -39,6 +35,7 @@ from .schedule import cosine, set_learning_rate
 from .start import TrainingStart, new_start
 from .symbol_stage import learn_symbols
 from .training_config import TokenizerTrainingConfig
+from .training_provenance import learned_from, tokenizer_provenance
 
 _NUM_START_IMAGES = 1024
 _NUM_START_PIXELS = 1 << 24
@@ -81,7 +78,7 @@ def train_tokenizer(config: TokenizerTrainingConfig, *, perceptual: nn.Module | 
     start.config.grids(size, size)
     perceptual_loss = new_perceptual(config, start.config, perceptual)
     dataset, failures = load_pixels(config.data, config.split, start.processor)
-    pictures = {"num_images": len(dataset), "pictures": fingerprint({}, dataset.source.identity())[:16]}
+    pictures = {"num_images": len(dataset), "pictures": dataset.fingerprint}
     network = {"perceptual_network": perceptual_loss.fingerprint()} if perceptual_loss else {}
     folder = TrainingFolder(config.output, config.settings() | start.settings() | pictures | network)
     result = TokenizerTrainingResult(config.output, len(dataset), failures)
@@ -102,6 +99,7 @@ class _Trainer:
         perceptual_loss: PerceptualLoss | None = None,
     ):
         self.config, self.folder, self.dataset, self.processor = config, folder, dataset, start.processor
+        self.earlier = start.earlier
         self.accelerator = start_accelerator(config.mixed_precision, config.trackers, config.output)
         set_seed(config.seed)
         model = start.model().to(self.accelerator.device).train()
@@ -210,19 +208,9 @@ class _Trainer:
         finish(self.accelerator)
 
     def _provenance(self, model: ImageTokenizer) -> Provenance:
+        data = learned_from(self.config.data, self.config.split, self.dataset)
         settings = self.folder.settings
-        return Provenance(
-            stage=settings["stage"],
-            fingerprints={"codes": codes_fingerprint(model, self.processor), "decoder": decoder_fingerprint(model)},
-            data={
-                "name": public_name(self.config.data),
-                "split": self.config.split,
-                "rows": settings["num_images"],
-                "fingerprint": settings["pictures"],
-            },
-            settings=public_settings(settings),
-            versions=library_versions(),
-        )
+        return tokenizer_provenance(model, self.processor, data=data, settings=settings, earlier=self.earlier)
 
 
 def run_training(config: TokenizerTrainingConfig) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from .loading import LoadedImageTokenizer
 from .patch_vq import PatchCodebook, draw_points, fit_codebooks, patches_by_codebook
 from .pixel_dataset import PixelDataset, load_pixels
 from .progress import progress_bar
+from .training_provenance import learned_from, tokenizer_provenance
 
 _DOUBLINGS = 5
 """The rate weight is approached from 1/32 of it: a large weight at once would empty most codes."""
@@ -83,6 +84,10 @@ class PatchesTrainingConfig:
             background=(255, 255, 255) if self.background == "white" else (0, 0, 0),
         )
 
+    def settings(self) -> dict[str, Any]:
+        """What the codebooks depend on, for the provenance."""
+        return {"stage": "patches"} | {name: value for name, value in asdict(self).items() if name != "output"}
+
     def weights(self) -> list[float]:
         """Rate weights of the codebooks on the way, from small to large."""
         return [self.rate_weight / 2**power for power in range(_DOUBLINGS, -1, -1)] if self.rate_weight else [0.0]
@@ -123,7 +128,10 @@ def train_patches(config: PatchesTrainingConfig) -> PatchesTrainingResult:
             *_, last = fit_codebooks(drawn, config.codebook_size, config.weights(), _ITERATIONS, config.seed)
             found.append(last)
             advance(1)
-    return PatchesTrainingResult(save(_model(config, found), processor, Path(config.output)), failures)
+    model = _model(config, found)
+    data = learned_from(config.data, config.split, dataset)
+    made = tokenizer_provenance(model, processor, data=data, settings=config.settings())
+    return PatchesTrainingResult(save(model, processor, Path(config.output), made), failures)
 
 
 def _read(dataset: PixelDataset, config: PatchesTrainingConfig) -> torch.Tensor:
