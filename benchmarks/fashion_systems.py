@@ -1,9 +1,9 @@
 """The systems that are compared on Fashion-MNIST under equal budgets of training, as the commands that make them.
 
-A budget is in minutes of two cores: 30 are an hour of one core's time, 120 are two hours of a process with two threads.
-Steps are chosen so that training takes no longer on the slowest machine where figures of a budget were measured, and
-equally long for all systems; what it took stands beside every figure. That machine was a faster one for 30 than for
-120, so 120 are no four times the steps.
+A budget is in minutes of two cores: 30 are an hour of one core's time, 120 are four. Steps are chosen so that training
+takes no longer on the slowest machine where figures of a budget were measured, and equally long for all systems; what
+it took stands beside every figure. That machine was a faster one for 30 than for 120, so 120 are no four times the
+steps.
 """
 
 from __future__ import annotations
