@@ -16,13 +16,12 @@ from safetensors.torch import save
 
 from pictogram import Bundle
 from pictogram.hub.files import atomic_write_bytes
-from pictogram.hub.provenance import Provenance
-from pictogram.hub.shipped import local_folder
 
 
 def main(source: str, output: str) -> None:
     """Rounds the prior of the bundle `source` and writes the bundle into the folder `output`."""
     bundle, folder = Bundle.from_pretrained(source), Path(output)
+    provenance = bundle.checked_provenance()
     rounded = {name: weights.half() for name, weights in bundle.prior.state_dict().items()}
     if not all(weights.isfinite().all() for weights in rounded.values()):
         raise SystemExit(f"some weights of {source} are too large for float16")
@@ -31,7 +30,7 @@ def main(source: str, output: str) -> None:
     bundle.save_pretrained(folder)
     content = save({name: weights.contiguous() for name, weights in rounded.items()}, metadata={"format": "pt"})
     atomic_write_bytes(folder / "model.safetensors", content)
-    if provenance := Provenance.load(local_folder(source)):
+    if provenance is not None:
         prints = provenance.fingerprints | {"bundle": Bundle.from_pretrained(folder).fingerprint}
         settings = provenance.settings | {"stored_as": "float16"}
         replace(provenance, fingerprints=prints, settings=settings).save(folder)

@@ -6,9 +6,9 @@ from typing import Any
 
 from .card import markdown_table
 from .card_facts import CardFacts
-from .provenance import PROVENANCE_NAME, Provenance
+from .provenance import PROVENANCE_NAME, Provenance, tokenizer_provenance_of
 
-_TOLD = ("num_steps", "batch_size", "optimizer", "learning_rate", "size", "mixed_precision", "seed")
+_TOLD = ("mode", "num_steps", "batch_size", "optimizer", "learning_rate", "size", "mixed_precision", "seed")
 """Settings that a reader asks for first; the file holds all."""
 
 
@@ -31,31 +31,32 @@ def training_section(provenance: Provenance | None, facts: CardFacts) -> str:
 
 def _data(data: dict[str, Any]) -> str:
     rows = f"{data['rows']:,} rows" if isinstance(data.get("rows"), int) else "rows"
-    return f"{rows} of `{data.get('name')}`, split `{data.get('split')}`, fingerprint `{data.get('fingerprint')}`"
+    told = f"{rows} of `{data.get('name')}`, split `{data.get('split')}`, fingerprint `{data.get('fingerprint')}`"
+    replayed = data.get("replayed")
+    return f"{told}; again {_data(replayed)}" if isinstance(replayed, dict) else told
 
 
 def _settings(provenance: Provenance) -> list[list[str]]:
     versions = ", ".join(f"{library} {version}" for library, version in provenance.versions.items())
-    told = [["settings", _told(provenance.settings)], ["versions", versions]]
-    return [*told, *_earlier(provenance), *_tokenizer(provenance)]
+    told = [["settings", f"{provenance.stage}: {_told(provenance.settings)}"], ["versions", versions]]
+    earlier = [["it had learned before", each] for each in _earlier(provenance)]
+    return [*told, *earlier, *_tokenizer(provenance)]
 
 
 def _told(settings: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {settings[name]}" for name in _TOLD if settings.get(name) is not None)
+    # A prior that goes on from another one has that one's size, whatever the command was told.
+    names = [name for name in _TOLD if not (name == "size" and "from" in settings)]
+    return ", ".join(f"{name} {settings[name]}" for name in names if settings.get(name) is not None)
 
 
-def _earlier(provenance: Provenance) -> list[list[str]]:
-    """The trainings before the last one; or, where nobody wrote them down, of what model it went on."""
-    if provenance.earlier:
-        return [
-            ["earlier training", f"{each['stage']}: {_data(each['data'])}; {_told(each['settings'])}"]
-            for each in provenance.earlier
-        ]
-    start = provenance.settings.get("from") or provenance.settings.get("start")
-    if not start:
-        return []
+def _earlier(provenance: Provenance) -> list[str]:
+    """The trainings before the last one, the first one first, and whether there was another before those."""
+    first = provenance.earlier[0]["settings"] if provenance.earlier else provenance.settings
+    start = first.get("from") or first.get("start") or []
     prints = ", ".join(f"`{each}`" for each in ([start] if isinstance(start, str) else start))
-    return [["it went on from", f"a trained model, {prints}, whose own training is not on record"]]
+    unknown = [f"what made a model with the fingerprint {prints}, which is not on record"] if prints else []
+    known = [f"{_data(each['data'])}; {each['stage']}: {_told(each['settings'])}" for each in provenance.earlier]
+    return unknown + known
 
 
 def _tokenizer(provenance: Provenance) -> list[list[str]]:
@@ -65,6 +66,8 @@ def _tokenizer(provenance: Provenance) -> list[list[str]]:
         return []
     revision = f" at `{made['revision']}`" if made.get("revision") else ""
     rows = [["image tokenizer", f"`{made.get('name')}`{revision}"]]
-    if made.get("provenance"):
-        rows.append(["it learned from", _data(made["provenance"]["data"])])
+    its = tokenizer_provenance_of(provenance, PROVENANCE_NAME)
+    if its is not None:
+        rows.append(["it learned from", _data(its.data)])
+        rows += [["and before", each] for each in _earlier(its)]
     return rows

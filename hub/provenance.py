@@ -24,7 +24,8 @@ FORMAT_VERSION = 2
 _PLACES = ("data", "codes", "documents", "tokenizer", "start_from", "from_bundle", "perceptual", "reference")
 """Settings that may be paths of this machine, of which the last part is enough."""
 
-_OF_A_TRAINING = ("stage", "fingerprints", "data", "settings", "versions")
+_OBJECTS = ("fingerprints", "data", "settings", "versions")
+_OF_A_TRAINING = ("stage", *_OBJECTS)
 """What `Provenance.earlier` keeps of each training."""
 
 
@@ -78,16 +79,27 @@ class Provenance:
         if not isinstance(version, int) or version > FORMAT_VERSION:
             raise InputError(f"{path} has format {version}, this version of pictogram reads up to {FORMAT_VERSION}")
         content.pop("format", None)
+        return cls.of(content, str(path))
+
+    @classmethod
+    def of(cls, content: Any, place: str) -> Provenance:
+        """What `to_dict` made.
+
+        Raises:
+            InputError: `content`, found in `place`, is something else.
+        """
         try:
             found = cls(**content)
         except TypeError as error:
-            raise InputError(f"{path} does not say how a model came to be: {error}") from None
-        for name in ("fingerprints", "data", "settings", "versions"):
+            raise InputError(f"{place} does not say how a model came to be: {error}") from None
+        for name in _OBJECTS:
             if not isinstance(getattr(found, name), dict):
-                raise InputError(f"{path} does not say how a model came to be: {name} must be an object")
-        if not _is_history(found.earlier):
-            expected = ", ".join(_OF_A_TRAINING)
-            raise InputError(f"{path} does not say how a model came to be: earlier must list objects with {expected}")
+                raise InputError(f"{place} does not say how a model came to be: {name} must be an object")
+        if not (isinstance(found.earlier, list) and all(map(_is_training, found.earlier))):
+            expected = f"objects with stage, {', '.join(_OBJECTS)}"
+            raise InputError(f"{place} does not say how a model came to be: earlier must list {expected}")
+        if found.image_tokenizer is not None:
+            _check_tokenizer_entry(found.image_tokenizer, place)
         return found
 
     def check(self, place: str, fingerprints: Mapping[str, str]) -> None:
@@ -98,11 +110,24 @@ class Provenance:
         """
         for name, value in fingerprints.items():
             if self.fingerprints.get(name) != value:
-                raise InputError(f"{place}/{PROVENANCE_NAME} is another model's: its fingerprint of {name} differs")
+                raise InputError(
+                    f"{place}/{PROVENANCE_NAME} is another model's: its fingerprint of {name} differs; delete it "
+                    "if the model was changed by other means than these commands"
+                )
 
 
-def _is_history(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, dict) and {*_OF_A_TRAINING} <= {*each} for each in value)
+def _is_training(value: Any) -> bool:
+    return isinstance(value, dict) and "stage" in value and all(isinstance(value.get(name), dict) for name in _OBJECTS)
+
+
+def _check_tokenizer_entry(entry: Any, place: str) -> None:
+    if not (isinstance(entry, dict) and {"name", "revision", "provenance"} <= {*entry}):
+        raise InputError(
+            f"{place} does not say how the image tokenizer came to be: image_tokenizer must have name, revision and "
+            "provenance"
+        )
+    if entry["provenance"] is not None:
+        Provenance.of(entry["provenance"], f"{place}, image_tokenizer,")
 
 
 def history(before: Provenance | None) -> list[dict[str, Any]]:
@@ -135,3 +160,9 @@ def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 def tokenizer_entry(name: str, revision: str | None, provenance: Provenance | None) -> dict[str, Any]:
     """What `Provenance.image_tokenizer` holds of an image tokenizer."""
     return {"name": public_name(name), "revision": revision, "provenance": provenance and provenance.to_dict()}
+
+
+def tokenizer_provenance_of(bundle: Provenance, place: str) -> Provenance | None:
+    """The provenance of the image tokenizer that a bundle's holds; None if there is none."""
+    entry = bundle.image_tokenizer
+    return None if entry is None or entry["provenance"] is None else Provenance.of(entry["provenance"], place)

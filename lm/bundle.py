@@ -67,6 +67,8 @@ class Bundle:
         static_chances: counted tables of codes, for compression without the prior; None if there are none.
         name: what it was loaded by: a folder, or a name on the Hub; empty for a new one.
         revision: commit of the Hub's repository; None for a folder.
+        provenance: how it came to be, as it was loaded; None if nobody wrote it down. A bundle that was made of another
+            one by `dataclasses.replace` may have that one's.
     """
 
     prior: PreTrainedModel
@@ -77,6 +79,7 @@ class Bundle:
     static_chances: StaticChances | None = None
     name: str = ""
     revision: str | None = None
+    provenance: Provenance | None = None
 
     @cached_property
     def grammar(self) -> Grammar:
@@ -106,6 +109,16 @@ class Bundle:
         prints = [vocabulary.codes_fingerprint, vocabulary.decoder_fingerprint]
         return fingerprint(self.prior.state_dict(), settings | meaning | {"fingerprints": prints})
 
+    def checked_provenance(self) -> Provenance | None:
+        """Its provenance, for what is made of it.
+
+        Raises:
+            InputError: the provenance is another model's.
+        """
+        if self.provenance is not None:
+            self.provenance.check(self.name, {"bundle": self.fingerprint})
+        return self.provenance
+
     def to(self, device: str | torch.device) -> Bundle:
         """Moves both models to a device, in place."""
         self.prior.to(device)  # pyright: ignore[reportArgumentType]
@@ -114,6 +127,8 @@ class Bundle:
 
     def save_pretrained(self, directory: str | os.PathLike[str]) -> None:
         """Writes the bundle's files into `directory`, which is created if missing.
+
+        Its provenance goes along, unless it is that of another bundle, of which this one was made.
 
         Raises:
             InputError: the vocabulary was made for another image tokenizer.
@@ -127,6 +142,10 @@ class Bundle:
                 self.static_chances.save(folder)
             self.image_tokenizer.save_pretrained(folder / IMAGE_TOKENIZER)
             self.image_processor.save_pretrained(folder / IMAGE_TOKENIZER)
+            if self.provenance is not None and self.provenance.fingerprints.get("bundle") == self.fingerprint:
+                self.provenance.save(folder)
+            else:  # that of a bundle that lay there
+                (Path(directory) / PROVENANCE_NAME).unlink(missing_ok=True)
 
     @classmethod
     def from_pretrained(
@@ -191,10 +210,11 @@ class Bundle:
         text_tokenizer = load_text_tokenizer(vocabulary, directory)
         image = load_image_tokenizer(directory / IMAGE_TOKENIZER)
         tables = StaticChances.load(directory) if (directory / STATIC_CHANCES_FILE).is_file() else None
-        bundle = cls(prior, vocabulary, text_tokenizer, image.model, image.processor, tables, name, revision)
+        made = Provenance.load(directory)
+        bundle = cls(prior, vocabulary, text_tokenizer, image.model, image.processor, tables, name, revision, made)
         bundle._check()
-        if provenance := Provenance.load(directory):
-            provenance.check(name, {"codes": vocabulary.codes_fingerprint})
+        if made is not None:
+            made.check(name, {"codes": vocabulary.codes_fingerprint})
         check_joint_tokenizer(text_tokenizer, vocabulary, directory)
         return bundle
 

@@ -85,8 +85,8 @@ def bundle_card(
     """
     vocabulary, facts = bundle.vocabulary, facts or CardFacts()
     figures = bundle_figures(folder, bundle) if folder else CardFigures()
-    provenance = Provenance.load(folder) if folder else None
-    if folder and provenance and "bundle" in provenance.fingerprints:
+    provenance = Provenance.load(folder) if folder else bundle.checked_provenance()
+    if folder and provenance:
         provenance.check(str(folder), {"bundle": bundle.fingerprint})
     is_shipped = repo_id in SHIPPED_MODELS  # whose name means nothing to transformers
     title = "A pictogram bundle" if repo_id is None else repo_id.split("/")[-1]

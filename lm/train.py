@@ -17,7 +17,6 @@ from accelerate import DistributedType
 from accelerate.utils import set_seed
 from torch import nn
 
-from ..hub.card import public_name
 from ..hub.command_line import command, run_command
 from ..hub.errors import InputError
 from ..hub.files import read_json
@@ -227,12 +226,7 @@ class _Trainer:
         return Provenance(
             stage=self.folder.settings["stage"],
             fingerprints={"bundle": bundle.fingerprint, "codes": bundle.vocabulary.codes_fingerprint},
-            data={
-                "name": public_name(config.documents or config.codes),
-                "split": config.split,
-                "rows": sum(rows.trained.shard_sizes),
-                "fingerprint": rows.content,
-            },
+            data=rows.data,
             settings=public_settings(self.folder.settings),
             versions=library_versions(),
             examples=[captions[index] for index in drawn.tolist()],

@@ -16,7 +16,7 @@ from ..hub.command_line import check_options, command, option, run_command, seed
 from ..hub.errors import InputError
 from ..hub.files import read_json
 from ..hub.fingerprint import fingerprint
-from ..hub.provenance import Provenance, public_settings, tokenizer_entry
+from ..hub.provenance import Provenance, history, public_settings, tokenizer_entry
 from ..tokenizer import optimizers as tokenizer_optimizers
 from ..tokenizer.accelerators import finish, start_accelerator
 from ..tokenizer.batches import global_batch, prefix_counts, process_slice
@@ -35,7 +35,7 @@ from .bundle import Bundle
 from .bundle_card import write_bundle_card
 from .joint_model import JointModel, JointOutput
 from .optimizers import build_optimizers
-from .training_rows import history_of, image_tokenizer_of
+from .training_rows import image_tokenizer_of
 
 _STEPS_BETWEEN = 50
 """Steps between measurements of what errors are worth."""
@@ -94,7 +94,7 @@ def train_joint(config: JointTrainingConfig) -> Bundle:
     dataset, failures = load_pixels(config.data, config.split, bundle.image_processor)
     folder = TrainingFolder(config.output, config.settings() | _origin(bundle, dataset))
     if not folder.is_complete:
-        start = _Start(bundle, image_tokenizer_of(bundle), history_of(bundle))
+        start = _Start(bundle, image_tokenizer_of(bundle), history(bundle.checked_provenance()))
         _Trainer(config, folder, start, dataset, weight).run(failures)
     return Bundle.from_pretrained(config.output)
 
@@ -153,6 +153,7 @@ class _Trainer:
         self.config, self.folder, self.start, self.dataset = config, folder, start, dataset
         self.accelerator = start_accelerator("no", "", config.output)
         set_seed(config.seed)
+        self.data = learned_from(config.data, config.split, dataset)
         bundle = self.bundle = start.bundle
         assert isinstance(bundle.image_tokenizer, ImageTokenizer)
         prior = bundle.prior.float()  # bfloat16 would round small updates away
@@ -238,10 +239,11 @@ class _Trainer:
         made = Provenance(
             stage=settings["stage"],
             fingerprints=prints,
-            data=learned_from(self.config.data, self.config.split, self.dataset),
+            data=self.data,
             settings=public_settings(settings),
             versions=library_versions(),
             image_tokenizer=tokenizer_entry(before.name, before.revision, before.provenance),
+            earlier=history(before.provenance),
         )
         return replace(
             made,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
+from ..hub.card import public_name
 from ..hub.errors import InputError
 from ..hub.fingerprint import fingerprint
-from ..hub.provenance import PROVENANCE_NAME, Provenance, history
-from ..hub.repository import download_folder
-from ..hub.shipped import local_folder
+from ..hub.provenance import history, tokenizer_provenance_of
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
 from ..tokenizer.codes_location import check_fingerprint, find_codes
 from ..tokenizer.codes_manifest import CodesManifest
@@ -34,6 +32,7 @@ class TrainingRows:
         trained: rows that are learned.
         scored: rows that are not; None if there are none.
         content: fingerprint of the dataset that the learned rows are of.
+        data: what `Provenance.data` says of the learned rows.
         earlier: trainings of the bundle that the training goes on from, see `Provenance.earlier`.
     """
 
@@ -42,6 +41,7 @@ class TrainingRows:
     trained: CodeRows | StoredDocuments
     scored: CodeRows | StoredDocuments | None
     content: str
+    data: dict[str, Any]
     earlier: list[dict[str, Any]] = field(default_factory=list)
 
     def settings(self) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def open_rows(config: PriorTrainingConfig) -> TrainingRows:
     """
     origin = Bundle.from_pretrained(config.from_bundle) if config.from_bundle else None
     image_tokenizer = open_image_tokenizer(config.tokenizer) if origin is None else image_tokenizer_of(origin)
-    earlier = [] if origin is None else history_of(origin)
+    earlier = [] if origin is None else history(origin.checked_provenance())
     opened = _open_documents if config.documents else _open_codes
     return replace(opened(config, origin, image_tokenizer), earlier=earlier)
 
@@ -85,7 +85,13 @@ def _open_codes(
             )
     for rows in filter(None, (trained, scored)):
         _ = rows.shared_grids  # pictures of several sizes, or none at all, are refused before any work
-    return TrainingRows(image_tokenizer, origin, trained, scored, content)
+    data = learned_from(config.codes, config.split, sum(trained.shard_sizes), content)
+    return TrainingRows(image_tokenizer, origin, trained, scored, content, data)
+
+
+def learned_from(name: str, split: str, rows: int, content: str) -> dict[str, Any]:
+    """What `Provenance.data` holds of codes or documents; of a path the last part stays."""
+    return {"name": public_name(name), "split": split, "rows": rows, "fingerprint": content}
 
 
 def open_image_tokenizer(name: str) -> LoadedImageTokenizer:
@@ -103,45 +109,17 @@ def image_tokenizer_of(bundle: Bundle) -> LoadedImageTokenizer:
     """The image tokenizer of a bundle that was loaded, under the name and with the provenance that the bundle knows.
 
     Raises:
-        InputError: the provenance is malformed or another model's.
+        InputError: the provenance is another model's.
     """
     loaded = LoadedImageTokenizer(bundle.image_tokenizer, bundle.image_processor, bundle.name, bundle.revision)
-    provenance = _provenance(bundle)
-    if provenance is None or provenance.image_tokenizer is None:
+    made = bundle.checked_provenance()
+    if made is None or made.image_tokenizer is None:
         return loaded
-    known = provenance.image_tokenizer
-    try:
-        made = known["provenance"] and Provenance(**known["provenance"])
-        named = replace(loaded, name=known["name"], revision=known["revision"], provenance=made)
-    except (KeyError, TypeError) as error:
-        place = f"{bundle.name}/{PROVENANCE_NAME}"
-        raise InputError(f"{place} does not say how the image tokenizer came to be: {error}") from None
-    if made:
-        made.check(bundle.name, loaded.fingerprints)
-    return named
-
-
-def history_of(bundle: Bundle) -> list[dict[str, Any]]:
-    """Trainings of a bundle that was loaded, for the provenance of one that goes on from it; see `Provenance.earlier`.
-
-    Raises:
-        InputError: the provenance is malformed or another model's.
-    """
-    return history(_provenance(bundle))
-
-
-def _provenance(bundle: Bundle) -> Provenance | None:
-    found = Provenance.load(_provenance_folder(bundle))
-    if found is not None and "bundle" in found.fingerprints:
-        found.check(bundle.name, {"bundle": bundle.fingerprint})
-    return found
-
-
-def _provenance_folder(bundle: Bundle) -> Path:
-    if bundle.revision is None:
-        return local_folder(bundle.name)
-    patterns = [PROVENANCE_NAME]
-    return download_folder(bundle.name, repo_type="model", revision=bundle.revision, allow_patterns=patterns).folder
+    known = made.image_tokenizer
+    its = tokenizer_provenance_of(made, bundle.name)
+    if its is not None:
+        its.check(bundle.name, loaded.fingerprints)
+    return replace(loaded, name=known["name"], revision=known["revision"], provenance=its)
 
 
 def _open_documents(
@@ -156,7 +134,9 @@ def _open_documents(
             raise InputError(f"{config.documents} is not written in the vocabulary of {config.from_bundle}")
         if text_sha256(origin.text_tokenizer) != text_sha256(trained.text_tokenizer):
             raise InputError(f"{config.documents} is not written in the text tokenizer of {config.from_bundle}")
-    return TrainingRows(image_tokenizer, origin, trained, scored, trained.content[:16])
+    content = trained.content[:16]
+    data = learned_from(config.documents, config.split, sum(trained.shard_sizes), content)
+    return TrainingRows(image_tokenizer, origin, trained, scored, content, data)
 
 
 def _ids_of(vocabulary: JointVocabulary) -> JointVocabulary:

@@ -6,13 +6,14 @@ import pytest
 from test_layout import PYPROJECT
 
 from pictogram.hub.card_facts import CardFacts, draft_metadata
-from pictogram.hub.provenance import Provenance
+from pictogram.hub.provenance import Provenance, history
 from pictogram.hub.shipped import SHIPPED_MODELS, local_folder, shipped_folder
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.bundle_card import bundle_card, drafted_prompt
 from pictogram.pipelines.name_accuracy import measure_name_accuracy
 from pictogram.pipelines.picture_origin import check_origin, read_origin
 from pictogram.pipelines.text_to_image import TextToImagePipeline
+from pictogram.tokenizer.loading import load_image_tokenizer
 from pictogram.tokenizer.pixel_dataset import load_pixels
 
 
@@ -77,7 +78,10 @@ def test_the_chain_from_pictures_to_samples_is_closed(bundle):
     made = Provenance.load(folder)
     assert made is not None and made.image_tokenizer is not None
     made.check(str(folder), {"bundle": bundle.fingerprint, "codes": bundle.vocabulary.codes_fingerprint})
-    tokenizer = Provenance(**made.image_tokenizer["provenance"])
+    tokenizer = load_image_tokenizer(bundle.name).checked_provenance()  # which the bundle has
+    assert tokenizer is not None
+    if bundle.name == "noto":
+        assert [each["settings"]["num_steps"] for each in history(made)] == [1200, 1000, 600]
     prints = {"codes": bundle.vocabulary.codes_fingerprint, "decoder": bundle.vocabulary.decoder_fingerprint}
     tokenizer.check(str(folder), prints)
     samples = read_origin(folder / "samples.png")

@@ -255,6 +255,12 @@ def test_the_provenance_names_the_trainings_of_the_bundle_before(tmp_path):
     adapt_prior(config(tmp_path / "bundle", from_bundle=str(before), num_steps=1))
     found = Provenance.load(tmp_path / "bundle")
     assert found is not None and [each["stage"] for each in found.earlier] == ["prior"]
+    assert (found.data["name"], found.data["rows"]) == (
+        grown_codes_folder().name,
+        len(load_codes(grown_codes_folder())),
+    )
+    assert found.data["replayed"]["name"] == codes_folder().name
+    assert found.data["replayed"]["rows"] == len(load_codes(codes_folder()))
     replace(made, fingerprints={"bundle": "ab"} | made.fingerprints).save(before)
     with pytest.raises(
         InputError, match=r"before/provenance\.json is another model's: its fingerprint of bundle differs"

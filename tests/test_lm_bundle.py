@@ -1,3 +1,4 @@
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -7,9 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_chain import bundle, bundle_folder, shared_bundle, tokenizer_folder
+from tiny_evaluations import provenance
 
 from pictogram import load_image_tokenizer
 from pictogram.hub.errors import InputError
+from pictogram.hub.provenance import Provenance, history
 from pictogram.hub.repository import DownloadedRepository
 from pictogram.lm import bundle as bundle_module
 from pictogram.lm.bundle import BUNDLE_PATTERNS, Bundle, bundle_files
@@ -256,3 +259,39 @@ def test_an_adapter_of_peft_trains_one_step():
     adapter(input_ids=ids, labels=ids).loss.backward()
     optimizer.step()
     assert any(not torch.equal(before[name], p) for name, p in trainable.items())
+
+
+def with_provenance(folder: Path) -> tuple[Provenance, Provenance]:
+    """How the bundle in a folder and its image tokenizer came to be, which is written down there."""
+    loaded = Bundle.from_pretrained(folder)
+    its = provenance(load_image_tokenizer(folder / "image_tokenizer"))
+    prints = {"bundle": loaded.fingerprint, "codes": its.fingerprints["codes"]}
+    entry = {"name": "owner/photos", "revision": "ab", "provenance": its.to_dict()}
+    made = replace(its, stage="prior", fingerprints=prints, image_tokenizer=entry)
+    made.save(folder)
+    return made, its
+
+
+def test_its_provenance_goes_along_unless_it_is_another_model_s(folder, tmp_path):
+    made, _ = with_provenance(folder)
+    loaded = Bundle.from_pretrained(folder)
+    assert loaded.checked_provenance() == made
+    loaded.save_pretrained(tmp_path / "again")
+    assert Provenance.load(tmp_path / "again") == made
+    prior = copy.deepcopy(loaded.prior)
+    with torch.no_grad():
+        next(prior.parameters()).view(-1)[0] += 1
+    changed = replace(loaded, prior=prior)
+    with pytest.raises(InputError, match="another model's: its fingerprint of bundle differs; delete it if"):
+        changed.checked_provenance()
+    changed.save_pretrained(tmp_path / "again")
+    assert Provenance.load(tmp_path / "again") is None
+
+
+def test_an_image_tokenizer_in_a_bundle_has_the_provenance_that_the_bundle_holds(folder, monkeypatch):
+    _, its = with_provenance(folder)
+    assert load_image_tokenizer(folder / "image_tokenizer").checked_provenance() == its
+    monkeypatch.chdir(folder / "image_tokenizer")
+    assert load_image_tokenizer(".").history() == history(its)
+    replace(its, stage="own").save(folder / "image_tokenizer")
+    assert load_image_tokenizer(folder / "image_tokenizer").history()[0]["stage"] == "own"

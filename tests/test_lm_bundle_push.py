@@ -16,6 +16,7 @@ from tiny_hub import ERRORS, Client, files_of
 from pictogram.hub.errors import InputError
 from pictogram.hub.evaluations import write_evaluation
 from pictogram.hub.files import write_json
+from pictogram.hub.provenance import Provenance
 from pictogram.lm import bundle_push
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.bundle_card import write_bundle_card
@@ -387,6 +388,17 @@ def test_a_card_made_by_hand_goes_as_it_is_and_a_draft_anew(sent, tmp_path):
     (folder / "README.md").unlink()
     push(folder)
     assert b'draw("", num_images=4' in sent["README.md"]
+
+
+def test_a_bundle_at_hand_brings_its_provenance(sent, tmp_path):
+    folder = trained(tmp_path)
+    loaded = Bundle.from_pretrained(folder)
+    prints = {"bundle": loaded.fingerprint, "codes": loaded.vocabulary.codes_fingerprint}
+    data = {"name": "emoji", "split": "train", "rows": 24, "fingerprint": "ab"}
+    Provenance(stage="prior", fingerprints=prints, data=data, settings={"seed": 0}, versions={}).save(folder)
+    push(Bundle.from_pretrained(folder))
+    assert sent["provenance.json"] == (folder / "provenance.json").read_bytes()
+    assert b"| learned from | 24 rows of `emoji`" in sent["README.md"]
 
 
 def test_figures_come_from_the_evaluation_that_lies_there(sent, tmp_path):

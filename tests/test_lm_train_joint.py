@@ -110,15 +110,17 @@ def test_the_provenance_names_the_pictures_and_the_tokenizer_before(tmp_path):
     before = Bundle.from_pretrained(folder)
     made = provenance(LoadedImageTokenizer(before.image_tokenizer, before.image_processor, ""))
     entry = {"name": "photo-tokenizer", "revision": None, "provenance": made.to_dict()}
-    replace(made, fingerprints={"codes": made.fingerprints["codes"]}, image_tokenizer=entry).save(folder)
+    prints = {"bundle": before.fingerprint, "codes": made.fingerprints["codes"]}
+    replace(made, stage="prior", fingerprints=prints, image_tokenizer=entry).save(folder)
     after = train_joint(config(tmp_path / "joint", from_bundle=str(folder), num_steps=1))
     found = Provenance.load(tmp_path / "joint")
     assert found is not None
     assert (found.stage, found.data["name"], found.data["rows"]) == ("joint", "pictures", 16)
     assert found.fingerprints == {"bundle": after.fingerprint, "codes": after.vocabulary.codes_fingerprint}
-    assert [each["settings"]["num_steps"] for each in found.earlier] == [7]
+    assert [each["stage"] for each in found.earlier] == ["prior"]
     now = image_tokenizer_of(after)  # which compares the fingerprints
     assert (now.name, now.provenance and now.provenance.image_tokenizer) == ("joint", entry)
+    assert now.provenance is not None and [each["stage"] for each in now.history()] == ["tokenizer", "joint"]
     assert "learned from" in (tmp_path / "joint" / "README.md").read_text()
 
 

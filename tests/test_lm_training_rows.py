@@ -9,14 +9,12 @@ from tiny_evaluations import provenance
 
 from pictogram.hub.errors import InputError
 from pictogram.hub.files import read_json, write_json
-from pictogram.hub.repository import DownloadedRepository
-from pictogram.lm import training_rows as module
 from pictogram.lm.bundle import Bundle
 from pictogram.lm.document_dataset import write_documents
 from pictogram.lm.documents import ImageSegment, build_document, images_to_ids
 from pictogram.lm.text_tokenizer import TextTokenizer, train_text_tokenizer
 from pictogram.lm.training_config import PriorTrainingConfig
-from pictogram.lm.training_rows import image_tokenizer_of, open_rows
+from pictogram.lm.training_rows import open_rows
 from pictogram.tokenizer.codes_dataset import load_codes
 from pictogram.tokenizer.loading import LoadedImageTokenizer, load_image_tokenizer
 from pictogram.tokenizer.model import ImageTokenizer
@@ -82,12 +80,24 @@ def known(tmp_path) -> Path:
     folder = Path(shutil.copytree(bundle_folder(), tmp_path / "bundle"))
     made = provenance(load_image_tokenizer(folder / "image_tokenizer"))
     entry = {"name": "owner/photos", "revision": "ab", "provenance": made.to_dict()}
-    replace(made, fingerprints={"codes": made.fingerprints["codes"]}, image_tokenizer=entry).save(folder)
+    prints = {"bundle": Bundle.from_pretrained(folder).fingerprint, "codes": made.fingerprints["codes"]}
+    replace(made, stage="prior", fingerprints=prints, image_tokenizer=entry).save(folder)
     return folder
 
 
 def told(loaded: LoadedImageTokenizer) -> tuple[str, str | None, str | None]:
     return loaded.name, loaded.revision, loaded.provenance and loaded.provenance.data["name"]
+
+
+def test_a_bundle_hands_on_its_own_training(known: Path):
+    rows = open_rows(config(from_bundle=str(known)))
+    assert [each["stage"] for each in rows.earlier] == ["prior"]
+    assert rows.data["name"] == codes_folder().name and rows.data["fingerprint"] == rows.content
+    content = read_json(known / "provenance.json")
+    content["fingerprints"]["bundle"] = "ab"
+    write_json(known / "provenance.json", content)
+    with pytest.raises(InputError, match="another model's: its fingerprint of bundle differs; delete it if"):
+        open_rows(config(from_bundle=str(known)))
 
 
 def test_a_bundle_hands_on_what_it_knows_of_its_tokenizer(known: Path):
@@ -96,24 +106,10 @@ def test_a_bundle_hands_on_what_it_knows_of_its_tokenizer(known: Path):
     assert told(open_rows(config(from_bundle=str(known))).image_tokenizer) == (str(known), None, None)
 
 
-def test_a_bundle_on_the_hub_is_asked_for_its_provenance(known: Path, monkeypatch):
-    asked = []
-
-    def download(*place: str, **options: Any) -> DownloadedRepository:
-        asked.append((*place, options))
-        return DownloadedRepository(known, "cd")
-
-    monkeypatch.setattr(module, "download_folder", download)
-    pushed = replace(Bundle.from_pretrained(known), name="owner/bundle", revision="cd")
-    assert told(image_tokenizer_of(pushed)) == ("owner/photos", "ab", "embedded")
-    options = {"repo_type": "model", "revision": "cd", "allow_patterns": ["provenance.json"]}
-    assert asked == [("owner/bundle", options)]
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"provenance": {"stage": "tokenizer"}}, "does not say how the image tokenizer came to be"),
+        ({"provenance": {"stage": "tokenizer"}}, "image_tokenizer, does not say how a model came to be"),
         ({"fingerprints": {"codes": "ab", "decoder": "cd"}}, "is another model's: its fingerprint of codes differs"),
     ],
 )

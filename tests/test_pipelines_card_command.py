@@ -1,6 +1,5 @@
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
 import torch
@@ -30,7 +29,7 @@ def folder(tmp_path):
     bundle = Bundle.from_pretrained(folder)
     Provenance(
         stage="prior",
-        fingerprints={"codes": bundle.vocabulary.codes_fingerprint},
+        fingerprints={"bundle": bundle.fingerprint, "codes": bundle.vocabulary.codes_fingerprint},
         data={"name": "codes", "split": "train", "rows": 24, "fingerprint": "ab"},
         settings={"seed": 0},
         versions={},
@@ -66,9 +65,6 @@ def test_a_card_of_somebody_s_own_stays(folder):
 
 def test_weights_that_changed_are_another_model_s(folder):
     bundle = Bundle.from_pretrained(folder)
-    made = Provenance.load(folder)
-    assert made is not None
-    replace(made, fingerprints=made.fingerprints | {"bundle": bundle.fingerprint}).save(folder)
     main(folder)
     with torch.no_grad():
         next(bundle.prior.parameters()).view(-1)[0] += 1

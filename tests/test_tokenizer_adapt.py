@@ -68,6 +68,7 @@ def test_the_provenance_names_the_training_before(call, tmp_path, capsys):
     assert (found.stage, found.data["name"], found.data["split"]) == ("adaptation", new_folder().name, "train")
     assert (found.settings["start_from"], found.settings["reference"]) == ("before", old_folder().name)
     assert found.settings["start"] == [each[:16] for each in made.fingerprints.values()]
+    assert (found.settings["learning_rate"], found.settings["optimizer"]) == (0.05, "adamw")
     assert found.earlier == history(made) and loaded.history()[1]["stage"] == "adaptation"
     provenance(loaded).save(folder)
     assert call(**{"from": str(folder), "output": str(tmp_path / "other")}) == 2

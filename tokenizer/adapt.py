@@ -46,6 +46,7 @@ def run_adaptation(config: AdaptationConfig) -> dict[str, Any]:
     model = adaptable(loaded.model, config.start_from)
     config.new_counts(model.config.codebook_sizes)
     pictures, failures = _pictures(config, loaded.processor)
+    data = learned_from(config.data, config.split, pictures.new)
     prepared = prepare_adaptation(model.to(default_device()), loaded.processor, pictures, config)  # pyright: ignore[reportArgumentType]
     adapted = adapt_tokenizer(prepared, config)
     report = {
@@ -54,7 +55,6 @@ def run_adaptation(config: AdaptationConfig) -> dict[str, Any]:
         "settings": asdict(config),
         "failures": [asdict(failure) for failure in failures],
     }
-    data = learned_from(config.data, config.split, pictures.new)
     settings = config.settings() | {"start": [each[:16] for each in loaded.fingerprints.values()]}
     made = tokenizer_provenance(adapted.model, loaded.processor, data=data, settings=settings, earlier=earlier)
     with atomic_files(output) as folder:

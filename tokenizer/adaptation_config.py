@@ -113,5 +113,7 @@ class AdaptationConfig(AdaptationSettings):
             raise InputError("reference must name the old pictures: without them nobody knows which codes they use")
 
     def settings(self) -> dict[str, Any]:
-        """What the numbers depend on, for the provenance."""
-        return {"stage": "adaptation"} | {name: value for name, value in asdict(self).items() if name != "output"}
+        """What the numbers depend on, for the provenance: defaults of the mode in full."""
+        own = {"learning_rate": self.peak_learning_rate, "optimizer": self.optimizer if self.mode == FULL else "adamw"}
+        given = {name: value for name, value in asdict(self).items() if name != "output"}
+        return {"stage": "adaptation"} | given | own

@@ -10,7 +10,7 @@ from typing import Any, cast
 from ..hub.errors import InputError, first_line
 from ..hub.files import read_json
 from ..hub.fingerprint import fingerprint
-from ..hub.provenance import PROVENANCE_NAME, Provenance, history
+from ..hub.provenance import PROVENANCE_NAME, Provenance, history, tokenizer_provenance_of
 from ..hub.repository import download_folder, is_hub_name
 from ..hub.shipped import shipped_folder
 from .adapter import AdaptedTokenizer
@@ -142,7 +142,16 @@ def _load(directory: Path, name: str, revision: str | None) -> LoadedImageTokeni
         raise InputError(
             f"{name}/model.safetensors does not fit its config.json: {len(wrong)} tensors, {wrong[0]} first"
         )
-    return LoadedImageTokenizer(model.eval(), processor, name, revision, Provenance.load(directory))
+    return LoadedImageTokenizer(model.eval(), processor, name, revision, _provenance(directory))
+
+
+def _provenance(directory: Path) -> Provenance | None:
+    """What lies beside the tokenizer or, where that is in a bundle, what the bundle says of it."""
+    found, folder = Provenance.load(directory), directory.absolute()
+    if found is not None or folder.name != IMAGE_TOKENIZER:
+        return found
+    around = Provenance.load(folder.parent)
+    return around and tokenizer_provenance_of(around, str(folder.parent / PROVENANCE_NAME))
 
 
 def _model_class(directory: Path) -> type[ImageTokenizer] | type[AdaptedTokenizer]:

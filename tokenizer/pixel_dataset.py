@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 
 import torch
 from torch.utils.data import Dataset as TorchDataset
@@ -52,9 +53,12 @@ class PixelDataset(TorchDataset):
     def __len__(self) -> int:
         return len(self.source)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that two runs over the same pictures have in common, and others hardly."""
+        """16 hexadecimal digits that two runs over the same pictures have in common, and others hardly.
+
+        Computed once, from files as they were then.
+        """
         return fingerprint({}, self.source.identity())[:16]
 
     def __getitem__(self, index: int) -> torch.Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..hub.errors import InputError
 from ..hub.files import atomic_files, atomic_write_text, read_json_object, write_json
 from ..hub.flat_sources import flat_name, flat_sources
+from ..hub.provenance import PROVENANCE_NAME
 from .config import ImageTokenizerConfig
 from .image_processor import ImageTokenizerImageProcessorPil
 from .loading import LoadedImageTokenizer, load_image_tokenizer
@@ -54,6 +55,8 @@ def export_remote_code(
         loaded.processor.save_pretrained(folder)
         if loaded.provenance is not None:
             loaded.provenance.save(folder)
+        else:  # that of a tokenizer that lay there
+            (output / PROVENANCE_NAME).unlink(missing_ok=True)
         return add_remote_code(folder)
 
 

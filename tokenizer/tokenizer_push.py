@@ -99,7 +99,7 @@ def _stage_folder(folder: Path, repo_id: str, staging: Path, facts: CardFacts, r
     _stage_code(loaded, staging, remote_code)
     if loaded.provenance is not None:
         loaded.provenance.check(str(folder), loaded.fingerprints)
-        stage(folder / PROVENANCE_NAME, staging / PROVENANCE_NAME)
+        loaded.provenance.save(staging)  # it may stand in that of the bundle around
     picture = training_picture(folder)
     if picture is not None:
         stage(picture, staging / PICTURE_NAME)

@@ -99,7 +99,7 @@ class _Trainer:
         perceptual_loss: PerceptualLoss | None = None,
     ):
         self.config, self.folder, self.dataset, self.processor = config, folder, dataset, start.processor
-        self.earlier = start.earlier
+        self.data, self.earlier = learned_from(config.data, config.split, dataset), start.earlier
         self.accelerator = start_accelerator(config.mixed_precision, config.trackers, config.output)
         set_seed(config.seed)
         model = start.model().to(self.accelerator.device).train()
@@ -208,9 +208,8 @@ class _Trainer:
         finish(self.accelerator)
 
     def _provenance(self, model: ImageTokenizer) -> Provenance:
-        data = learned_from(self.config.data, self.config.split, self.dataset)
         settings = self.folder.settings
-        return tokenizer_provenance(model, self.processor, data=data, settings=settings, earlier=self.earlier)
+        return tokenizer_provenance(model, self.processor, data=self.data, settings=settings, earlier=self.earlier)
 
 
 def run_training(config: TokenizerTrainingConfig) -> dict[str, Any]:

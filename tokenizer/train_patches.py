@@ -118,6 +118,7 @@ def train_patches(config: PatchesTrainingConfig) -> PatchesTrainingResult:
     check_output(Path(config.output))
     processor = config.image_processor()
     dataset, failures = load_pixels(config.data, config.split, processor)
+    data = learned_from(config.data, config.split, dataset)
     pictures = _read(dataset, config)
     books = patches_by_codebook(pictures, (config.patch_size, config.patch_size), per_place=config.per_place)
     generator = derived_generator(config.seed, "patches")
@@ -129,7 +130,6 @@ def train_patches(config: PatchesTrainingConfig) -> PatchesTrainingResult:
             found.append(last)
             advance(1)
     model = _model(config, found)
-    data = learned_from(config.data, config.split, dataset)
     made = tokenizer_provenance(model, processor, data=data, settings=config.settings())
     return PatchesTrainingResult(save(model, processor, Path(config.output), made), failures)
 
