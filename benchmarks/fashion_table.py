@@ -183,7 +183,7 @@ def _recipe(run: dict[str, Any]) -> tuple[str, ...]:
     """The training commands, but for the seed and the folder."""
     commands = [stage["command"] for stage in run["stages"] if stage["trains"]]
     folder = f"{run['system']}-{run['minutes']}-{run['seed']}"
-    return tuple(re.sub(r"--seed \d+", "", command.replace(folder, "")) for command in commands)
+    return tuple(re.sub(r" --seed \d+", "", command.replace(folder, "")) for command in commands)
 
 
 def _cell(row: Row, runs: Sequence[dict[str, Any]], arm: str) -> str:
