@@ -157,6 +157,16 @@ def public_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def data_entry(name: str, split: str, rows: int, fingerprint: str) -> dict[str, Any]:
+    """What `Provenance.data` holds of pictures, codes or documents; of a path the last part stays.
+
+    Example:
+        >>> data_entry("/home/me/photos", "train", 3, "ab")
+        {'name': 'photos', 'split': 'train', 'rows': 3, 'fingerprint': 'ab'}
+    """
+    return {"name": public_name(name), "split": split, "rows": rows, "fingerprint": fingerprint}
+
+
 def tokenizer_entry(name: str, revision: str | None, provenance: Provenance | None) -> dict[str, Any]:
     """What `Provenance.image_tokenizer` holds of an image tokenizer."""
     return {"name": public_name(name), "revision": revision, "provenance": provenance and provenance.to_dict()}

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from ..hub.command_line import command, run_command
 from ..hub.files import read_json, write_json
 from ..hub.fingerprint import fingerprint
-from ..hub.provenance import history
+from ..hub.provenance import data_entry, history
 from ..tokenizer.checkpoints import TrainingFolder
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
 from ..tokenizer.loading import LoadedImageTokenizer
@@ -31,7 +31,7 @@ from .grow import grow_bundle, new_ids
 from .mixed_rows import mix_rows
 from .moved_rows import MovedRows
 from .train import train_from
-from .training_rows import TrainingRows, content_fingerprint, learned_from, open_image_tokenizer
+from .training_rows import TrainingRows, content_fingerprint, open_image_tokenizer
 from .training_start import PriorStart, new_start
 
 REPORT_FILE = "adaptation.json"
@@ -125,11 +125,11 @@ class _Parts:
         """What is learned, and what is scored on the way."""
         trained: CodeRows = self.codes
         contents = [content_fingerprint(each.manifest, each.split) for each in (self.codes, self.reference) if each]
-        data = learned_from(config.codes, config.split, len(self.codes), contents[0])
+        data = data_entry(config.codes, config.split, len(self.codes), contents[0])
         if self.reference is not None and config.reference_share:
             trained = mix_rows(self.codes, self.reference, config.reference_share)
             again = (config.reference_codes, config.reference_split, len(self.reference), contents[1])
-            data["replayed"] = learned_from(*again)
+            data["replayed"] = data_entry(*again)
         scored = self.scored if config.eval_split else None
         content = fingerprint({}, {"contents": contents})[:16]
         earlier = history(self.before.checked_provenance())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..hub.card import public_name
 from ..hub.errors import InputError
 from ..hub.fingerprint import fingerprint
-from ..hub.provenance import history, tokenizer_provenance_of
+from ..hub.provenance import data_entry, history, tokenizer_provenance_of
 from ..tokenizer.codes_dataset import CodesDataset, load_codes
 from ..tokenizer.codes_location import check_fingerprint, find_codes
 from ..tokenizer.codes_manifest import CodesManifest
@@ -85,13 +84,8 @@ def _open_codes(
             )
     for rows in filter(None, (trained, scored)):
         _ = rows.shared_grids  # pictures of several sizes, or none at all, are refused before any work
-    data = learned_from(config.codes, config.split, sum(trained.shard_sizes), content)
+    data = data_entry(config.codes, config.split, sum(trained.shard_sizes), content)
     return TrainingRows(image_tokenizer, origin, trained, scored, content, data)
-
-
-def learned_from(name: str, split: str, rows: int, content: str) -> dict[str, Any]:
-    """What `Provenance.data` holds of codes or documents; of a path the last part stays."""
-    return {"name": public_name(name), "split": split, "rows": rows, "fingerprint": content}
 
 
 def open_image_tokenizer(name: str) -> LoadedImageTokenizer:
@@ -135,7 +129,7 @@ def _open_documents(
         if text_sha256(origin.text_tokenizer) != text_sha256(trained.text_tokenizer):
             raise InputError(f"{config.documents} is not written in the text tokenizer of {config.from_bundle}")
     content = trained.content[:16]
-    data = learned_from(config.documents, config.split, sum(trained.shard_sizes), content)
+    data = data_entry(config.documents, config.split, sum(trained.shard_sizes), content)
     return TrainingRows(image_tokenizer, origin, trained, scored, content, data)
 
 

@@ -61,9 +61,8 @@ def push_image_tokenizer(
         if isinstance(tokenizer, LoadedImageTokenizer):
             tokenizer.model.save_pretrained(staging)
             tokenizer.processor.save_pretrained(staging)
-            if tokenizer.provenance is not None:
-                tokenizer.provenance.check(tokenizer.name, tokenizer.fingerprints)
-                tokenizer.provenance.save(staging)
+            if (made := tokenizer.checked_provenance()) is not None:
+                made.save(staging)
             _stage_code(tokenizer, staging, remote_code)
             card = tokenizer_card(tokenizer, repo_id, facts=facts, remote_code=remote_code)
             atomic_write_text(staging / CARD_NAME, card)
@@ -97,9 +96,8 @@ def _stage_folder(folder: Path, repo_id: str, staging: Path, facts: CardFacts, r
     for name in TOKENIZER_FILES:
         stage(folder / name, staging / name)
     _stage_code(loaded, staging, remote_code)
-    if loaded.provenance is not None:
-        loaded.provenance.check(str(folder), loaded.fingerprints)
-        loaded.provenance.save(staging)  # it may stand in that of the bundle around
+    if (made := loaded.checked_provenance()) is not None:
+        made.save(staging)  # it may stand in that of the bundle around
     picture = training_picture(folder)
     if picture is not None:
         stage(picture, staging / PICTURE_NAME)

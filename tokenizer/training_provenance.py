@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..hub.card import public_name
-from ..hub.provenance import Provenance, public_settings
+from ..hub.provenance import Provenance, data_entry, public_settings
 from .codes_manifest import library_versions
 from .fingerprints import codes_fingerprint, decoder_fingerprint
 from .image_processor import ImageTokenizerImageProcessorPil
@@ -22,7 +21,7 @@ def learned_from(name: str, split: str, dataset: PixelDataset) -> dict[str, Any]
         split: of them.
         dataset: all of them that could be read.
     """
-    return {"name": public_name(name), "split": split, "rows": len(dataset), "fingerprint": dataset.fingerprint}
+    return data_entry(name, split, len(dataset), dataset.fingerprint)
 
 
 def tokenizer_provenance(
